@@ -99,18 +99,17 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_CLASSES[name]), name)
 
 
-def _check_run(batch: int, level: str, engine: str = "fast") -> None:
-    """Raise InputError where a run cannot be so."""
-    from accelsim.faults import check_whole, nearest
+def _check_run(batch: int, level: str, engine: str = "fast") -> int:
+    """The batch, as Python's own number.  Raises InputError where a run cannot be so."""
+    from accelsim.given import one_of, whole_number
     from accelsim.simulator.network.planning import LEVELS
     from accelsim.simulator.run import ENGINES
     from accelsim.workload import MAX_BATCH
 
-    if engine not in tuple(ENGINES):
-        raise InputError(f"engine {engine!r}, expected {' or '.join(ENGINES)}")
-    check_whole("batch", batch, 1, MAX_BATCH)
-    if level not in LEVELS:
-        raise InputError(f"level {level!r}{nearest(str(level), LEVELS)}")
+    if not isinstance(engine, str) or engine not in tuple(ENGINES):
+        raise InputError(f"engine {engine!r:.100}, expected {' or '.join(ENGINES)}")
+    one_of("level", level, tuple(LEVELS))
+    return whole_number("batch", batch, 1, MAX_BATCH)
 
 
 def simulate(
@@ -136,15 +135,17 @@ def simulate(
     >>> accelsim.simulate("resnet20-cifar10", "spatial-16x16", engine="fast", level="layers")  # doctest: +ELLIPSIS
     Result(resnet20-cifar10 on spatial-16x16, level layers: ... cycles, ... uJ)
     """
+    from accelsim.given import text_or_none
     from accelsim.simulator.run import run
     from accelsim.workload import LayerTable, layer_works
 
-    _check_run(batch, level, engine)
+    batch = _check_run(batch, level, engine)
+    called = text_or_none("name", name)
     description = machine_of(machine)
     model = workload_of(model)
     synthetic = isinstance(model, LayerTable)
     known = model.name if isinstance(model, LayerTable) else model.network.graph.name
-    return run(layer_works(model, batch), description, name or known, engine, synthetic, level)
+    return run(layer_works(model, batch), description, called or known, engine, synthetic, level)
 
 
 def compare(
@@ -170,7 +171,7 @@ def compare(
 
     from accelsim.names import told_apart
 
-    _check_run(batch, level, engine)
+    batch = _check_run(batch, level, engine)
     model = workload_of(model)
     loaded = machines_of(machines)
     names = told_apart(machine.name for machine in loaded)
@@ -215,7 +216,7 @@ def sensitivity(
     from accelsim.simulator.sensitivity import sensitivity as run
     from accelsim.workload import layer_works, made_once
 
-    _check_run(batch, level)
+    batch = _check_run(batch, level)
     loaded = machines_of(machines)
     return run(made_once(layer_works(workload_of(model), batch)), loaded, level)
 
@@ -235,7 +236,7 @@ def band(
     from accelsim.simulator.verdict import band as run
     from accelsim.workload import layer_works, made_once
 
-    _check_run(batch, level)
+    batch = _check_run(batch, level)
     loaded = machines_of(machines)
     if len(loaded) < 2:
         raise InputError(f"{len(loaded)} machine, expected at least two for a verdict")
@@ -245,14 +246,16 @@ def band(
 def verdicts(cases: "pd.DataFrame") -> "list[Verdict]":
     """Each machine's energy, then each one's time, over the first's, with its band.
 
-    cases: of ``band``.  Raises InputError if they are not.
+    cases: of ``band``, all of them in their order.  Raises InputError if they are not.
     """
     import pandas as pd
 
+    from accelsim.simulator.verdict import is_band
     from accelsim.simulator.verdict import verdicts as of_quantity
 
-    if not isinstance(cases, pd.DataFrame) or not {"case", "machine"} <= set(cases.columns):
-        raise InputError(f"cases {type(cases).__name__}, expected what band returned")
+    if not isinstance(cases, pd.DataFrame) or not is_band(cases):
+        found = f"a table of {len(cases)} rows" if isinstance(cases, pd.DataFrame) else type(cases).__name__
+        raise InputError(f"cases: {found}, expected what band returned, all its rows in their order")
 
     return [*of_quantity(cases, "energy"), *of_quantity(cases, "latency")]
 

@@ -13,6 +13,7 @@ import contextlib
 import gc
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -68,6 +69,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None], str], ...] = (
 )
 
 COMPLETION = "_ACCELSIM_COMPLETE"  # set by a shell that asks how a line may go on
+INSTRUCTION = re.compile("(source|complete)_(bash|zsh|fish|powershell|pwsh)")  # what it says there
 
 app = typer.Typer(
     name="accelsim",
@@ -128,6 +130,8 @@ def main(arguments: Sequence[str] | None = None, own_families: "Families" = ()) 
         if isinstance(stream, io.TextIOWrapper):
             # a name that the terminal's encoding lacks is no reason to stop
             stream.reconfigure(errors="replace")
+    if (asked := os.environ.get(COMPLETION)) and not INSTRUCTION.fullmatch(asked):
+        return _fail(f"{COMPLETION}: {asked[:60]!r} is not as a shell sets it, expected such as complete_bash", 2)
     try:
         status = app(arguments, prog_name="accelsim", standalone_mode=False, obj=own_families)
         sys.stdout.flush()
@@ -159,10 +163,11 @@ def main(arguments: Sequence[str] | None = None, own_families: "Families" = ()) 
 
 
 def run() -> int:
-    """``main`` as a process of its own.
+    """``main`` as a process of its own, whose pictures go to files: a notebook's backend is not asked for.
 
     Everything it made goes with the process: to look for circles in it first takes a tenth of a second.
     """
+    os.environ.pop("MPLBACKEND", None)
     status = main()
     gc.freeze()
     return status

@@ -4,7 +4,6 @@ import difflib
 import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -82,17 +81,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f", did you mean {close[0]!r}?"
     return f", expected one of {', '.join(names)}" if 0 < len(names) <= 30 else ""
-
-
-def check_whole(what: str, value: object, least: int, most: int | None = None) -> None:
-    """Raise InputError unless a value that Python was given is a whole number within bounds.
-
-    True is none.
-    """
-    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
-    if number is None or number < least or (most is not None and number > most):
-        expected = f"at least {least}" if most is None else f"{least} to {most}"
-        raise InputError(f"{what} {shown(value)}, expected {expected}")
 
 
 def dotted_keys(record: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

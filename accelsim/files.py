@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from accelsim.errors import InputError
+from accelsim.links import followed, without_links
 
 
 class Kind(NamedTuple):
@@ -154,7 +155,7 @@ def check_output(path: Path, *read: str | Path | None) -> None:
         if source is not None and path.is_file() and Path(source).is_file() and path.samefile(source):
             raise InputError(f"{path}: is read for what would be written there, expected another file")
     if not _special(path):
-        check_folder((path.resolve() if path.is_symlink() else path).parent)
+        check_folder(followed(path).parent)
 
 
 def check_folder(folder: Path) -> None:
@@ -179,7 +180,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     as it is.  Permissions are those of any new file (umask).  Raises OSError if the folder cannot
     be written.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = followed(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if _special(path):
@@ -239,7 +240,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], replaced: Collection[
     one after the other.
     Raises OSError if the folder cannot be written.
     """
-    folder = folder.resolve()
+    folder = without_links(folder)
     if os.path.lexists(folder) and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     if folder.is_dir() and (Path.cwd().is_relative_to(folder) or folder.is_mount()):

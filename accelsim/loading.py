@@ -70,10 +70,10 @@ def load_workload(name: str | Path, seed: int = 0) -> "DualModel | LayerTable":
     >>> accelsim.load_workload("alexnet")
     LayerTable('alexnet', layers: 13, 60,954,656 weights, seed 0)
     """
-    from accelsim.faults import check_whole
+    from accelsim.given import whole_number
     from accelsim.workload import find_table, load_table
 
-    check_whole("seed", seed, 0)
+    seed = whole_number("seed", seed, 0)
     path_of("model", name)
     model = Path(name).is_file() or shipped.find("models", name)
     table = None if model and Path(name).suffix != ".csv" else find_table(name)
@@ -174,6 +174,7 @@ def sample_images(model: "DualModel", path: str | Path) -> Path:
 
     Raises InputError if it names none, or nothing beside it.
     """
+    path_of("path", path)
     name = model_of(model).provenance.get("images", "")
     if not name:
         raise InputError(f"{path}: names no sample of images, expected --images FILE or DIR")

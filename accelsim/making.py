@@ -7,15 +7,17 @@ Each function is the command of its name (``import_file`` is ``accelsim import``
 found in ``accelsim`` itself.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from accelsim import shipped
+from accelsim.errors import InputError
+from accelsim.faults import shown
+from accelsim.given import flag, function_of, number_or_none, numbers_or_none, text_or_none, whole_number
 from accelsim.loading import Say, machine_of, model_of, path_of, path_or_none, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
     from accelsim.compression.importing import Wishes
@@ -46,9 +48,20 @@ class Said(TypedDict, total=False):
 
 
 def _wishes(said: Said, images: "str | Path | None" = None) -> "Wishes":
-    from accelsim.compression.importing import Wishes
+    from accelsim.compression.importing import MOST_PIXELS, Wishes
 
-    return Wishes(**said, images=path_or_none("images", images))
+    checked: dict[str, Any] = dict(said)
+    for key in {"network", "name", "range"} & said.keys():
+        checked[key] = text_or_none(key, checked[key])
+    for key in {"mean", "std"} & said.keys():
+        checked[key] = numbers_or_none(key, checked[key])
+    for key in {"keep_unknown", "bgr"} & said.keys():
+        checked[key] = flag(key, checked[key])
+    if (shape := said.get("input_shape")) is not None:
+        if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 3:
+            raise InputError(f"input_shape {shown(shape)}, expected three whole numbers, (C, H, W)")
+        checked["input_shape"] = tuple(whole_number("input_shape", size, 1, MOST_PIXELS) for size in shape)
+    return Wishes(**checked, images=path_or_none("images", images))
 
 
 def import_file(
@@ -76,6 +89,7 @@ def import_file(
     """
     from accelsim.compression.importing import import_file as run
 
+    function_of("say", say)
     for line in run(path_of("source", source), path_of("output", output), _wishes(said, images)):
         say(line)
     return path_of("output", output)
@@ -112,22 +126,25 @@ def sparsify(
     layer), accuracy.
     Raises InputError if a file cannot be read, or what is asked for cannot be had.
     """
-    from accelsim.compression.sparsified import Asked
+    from accelsim.compression.sparsified import MAX_TILE, Asked
     from accelsim.explore.for_machine import Demand, make_sparse
 
+    function_of("say", say)
     asked = Asked(
-        ratio=ratio,
-        cost_reduction=cost_reduction,
-        tile=tile,
+        ratio=number_or_none("ratio", ratio),
+        cost_reduction=number_or_none("cost_reduction", cost_reduction),
+        tile=whole_number("tile", tile, 1, MAX_TILE),
         images=path_or_none("images", images),
         labels=path_or_none("labels", labels),
-        curve=curve,
-        resume=resume,
+        curve=flag("curve", curve),
+        resume=flag("resume", resume),
     )
-    named = None if machine is None else machine_of(machine)
-    return make_sparse(
-        path_of("source", source), path_of("output", output), _wishes(said), asked, Demand(named, latency, energy), say
+    demand = Demand(
+        None if machine is None else machine_of(machine),
+        text_or_none("latency", latency),
+        text_or_none("energy", energy),
     )
+    return make_sparse(path_of("source", source), path_of("output", output), _wishes(said), asked, demand, say)
 
 
 def explore_network(
@@ -159,8 +176,9 @@ def explore_network(
     asked = Asked(
         images=path_or_none("images", images),
         labels=path_or_none("labels", labels),
-        resume=resume,
+        resume=flag("resume", resume),
     )
+    function_of("say", say)
     folder = path_of("output", output)
 
     def show(so_far: "Sequence[Made]", awaited: int) -> None:
@@ -183,9 +201,10 @@ def from_torch(
     from accelsim.compression.importing import as_model
     from accelsim.network.from_torch import torch_network
 
+    called = text_or_none("name", name)
     return as_model(
         torch_network(module, example),
-        name or type(module).__name__,
+        called or type(module).__name__,
         path_or_none("images", images),
     )
 
@@ -203,7 +222,7 @@ def train(recipe: str | Path, output: str | Path, *, resume: bool = False) -> di
     from accelsim.training.run import train_recipe
 
     path = shipped.required("recipes", path_of("recipe", recipe))
-    return train_recipe(path, path_of("output", output), resume, machine_budgets)
+    return train_recipe(path, path_of("output", output), flag("resume", resume), machine_budgets)
 
 
 def compress(
@@ -231,7 +250,8 @@ def compress(
     path = None if recipe is None else shipped.required("recipes", path_of("recipe", recipe))
     settings = CompressionRecipe() if path is None else load_compression_recipe(path)
     source = path_of("checkpoint", checkpoint)
-    return compress_checkpoint(source, path_of("output", output), settings, say, resume, of_machine)
+    function_of("say", say)
+    return compress_checkpoint(source, path_of("output", output), settings, say, flag("resume", resume), of_machine)
 
 
 def export(model: "DualModel | str | Path", output: str | Path) -> Path:

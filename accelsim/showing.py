@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelsim import shipped
 from accelsim.errors import InputError
+from accelsim.links import same_place
 from accelsim.loading import Say, load_hardware, load_model, machine_of, machines_of, path_of, silent, workload_of
 from accelsim.names import told_apart
 
@@ -49,7 +50,7 @@ def inspect(
     256
     """
     from accelsim.dual.model import DualModel
-    from accelsim.faults import check_whole
+    from accelsim.given import number_or_none, whole_number
     from accelsim.report.describe import MAX_TILE, describe_machine, describe_model
 
     loaded: DualModel | Machine
@@ -63,7 +64,9 @@ def inspect(
         loaded = load_hardware(what)
     if isinstance(loaded, DualModel):
         if tile is not None:
-            check_whole("tile", tile, 1, MAX_TILE)
+            tile = whole_number("tile", tile, 1, MAX_TILE)
+        threshold = number_or_none("threshold", threshold)
+        sparsity = number_or_none("sparsity", sparsity)
         try:
             return describe_model(loaded, m=tile, threshold=threshold, sparsity=sparsity)
         except ValueError as error:
@@ -158,10 +161,12 @@ def redraw_report(
     lacks.  Returns the path of the page.  Raises InputError if the folder holds neither, or
     something is not sound.
     """
+    from accelsim.given import function_of
     from accelsim.report.tables import read_csv
     from accelsim.report.write import report_files, write_comparison
     from accelsim.results_folder import COMPARISON, EXPLORATION, SWEEP, check_kind
 
+    function_of("say", say)
     source = path_of("folder", folder)
     target = source if output is None else path_of("output", output)
     if (source / SWEEP.file).is_file():
@@ -169,7 +174,7 @@ def redraw_report(
         from accelsim.report.sweep_report import write_sweep_report
         from accelsim.report.sweep_terminal import missing_lines
 
-        if target.resolve() != source.resolve() and (target / SWEEP.file).is_file():
+        if not same_place(target, source) and (target / SWEEP.file).is_file():
             raise InputError(f"{target}: holds a sweep of its own, expected another folder for the page of {source}")
         stored = read_sweep(source)
         for line in missing_lines(stored.counts, stored.damaged):
@@ -189,8 +194,14 @@ def _gathered(
     results: "Sequence[Result]",
     batch: int,
 ) -> "Comparison":
+    from accelsim.given import whole_number
     from accelsim.report.tables import gather
+    from accelsim.simulator.result import Result
+    from accelsim.workload import MAX_BATCH
 
+    batch = whole_number("batch", batch, 1, MAX_BATCH)
+    if not isinstance(results, Sequence) or not all(isinstance(result, Result) for result in results):
+        raise InputError(f"results {results!r:.100}, expected those of accelsim.compare")
     loaded = machines_of(machines)
     if len(loaded) != len(results) or not loaded:
         raise InputError(f"{len(results)} results of {len(loaded)} machines, expected one of each")

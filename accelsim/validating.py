@@ -5,7 +5,6 @@ it is called.
 """
 
 from collections.abc import Callable, Sequence
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -49,14 +48,16 @@ def validate(
     from accelsim.datapath.pictures import TOLERANCE_DB, gives_pictures, validate_pictures
     from accelsim.datapath.runs import image_runs
     from accelsim.datapath.validate import validate as run
+    from accelsim.given import function_of, one_of
     from accelsim.network.images import read_images, read_pairs
     from accelsim.simulator.layer_tiles import datapath_on
 
     known, where = _with_images(model, images)
     datapaths = [datapath_on(known, machine) for machine in machines_of(machines)]
-    if arithmetic not in ("integers", "float"):
-        raise InputError(f"arithmetic {arithmetic!r}, expected integers or float")
-    _check_tolerance(tolerance_points)
+    one_of("arithmetic", arithmetic, ("integers", "float"))
+    tolerance_points = _tolerance(tolerance_points)
+    if progress is not None:
+        function_of("progress", progress)
     total = done = 0
 
     def count(images: int) -> None:
@@ -127,7 +128,7 @@ def search_widths(
     from accelsim.simulator.layer_tiles import datapath_on
 
     known, where = _with_images(model, images)
-    _check_tolerance(tolerance_points)
+    tolerance_points = _tolerance(tolerance_points)
     datapaths = [datapath_on(known, machine) for machine in machines_of(machines)]
     return search(known, datapaths, where, tolerance_points)
 
@@ -143,10 +144,14 @@ def _with_images(
     return known, path_of("images", images) if images is not None else sample_images(known, str(model))
 
 
-def _check_tolerance(tolerance_points: float | None) -> None:
-    known = isinstance(tolerance_points, Real) and not isinstance(tolerance_points, bool)
-    if tolerance_points is not None and not (known and 0 <= tolerance_points <= 100):
-        raise InputError(f"tolerance {tolerance_points!r:.100}, expected 0 to 100 points")
+def _tolerance(tolerance_points: float | None) -> float | None:
+    """The loss that is allowed, as Python's own number, or None.  Raises InputError if it can be none."""
+    from accelsim.given import number_or_none
+
+    found = number_or_none("tolerance", tolerance_points, "0 to 100 points")
+    if found is not None and not 0 <= found <= 100:
+        raise InputError(f"tolerance {found:g}, expected 0 to 100 points")
+    return found
 
 
 def calibrate(
@@ -167,8 +172,8 @@ def calibrate(
     from accelsim.datapath.program import build
     from accelsim.datapath.stored import to_store
     from accelsim.dual.file import with_calibration
-    from accelsim.faults import check_whole
     from accelsim.files import DUAL, check_output, read_bytes, write_bytes
+    from accelsim.given import whole_number
     from accelsim.network.images import read_images
     from accelsim.simulator.layer_tiles import datapath_on
 
@@ -180,7 +185,7 @@ def calibrate(
     datapath = datapath_on(loaded, machine_of(machine))
     if datapath.number != "int":
         raise InputError(f"{datapath.machine}: arithmetic.number {datapath.number}, expected int")
-    check_whole("count", count, 1)
+    count = whole_number("count", count, 1)
     graph = loaded.network.graph
     pixels = read_images(Path(images), graph.input_shape[:2]).pixels[:count]
     if pixels.shape[1:] != graph.input_shape:

@@ -16,8 +16,8 @@ ROOT = Path(accelsim.__file__).parent
 
 # Rooms from the ground floor up: a room may import from rooms of lower floors, and from its own.
 FLOORS = (
-    ("arrays", "errors", "memo", "names", "threads"),
-    ("csv_rows", "faults", "files", "results_folder", "settings", "shipped"),
+    ("arrays", "errors", "links", "memo", "names", "threads"),
+    ("csv_rows", "faults", "files", "given", "results_folder", "settings", "shipped"),
     ("hardware", "transforms"),
     ("network",),
     ("dual.coding",),

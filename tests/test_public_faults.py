@@ -603,6 +603,32 @@ def test_links_are_followed(tmp_path):
     assert (tmp_path / "real").read_bytes() == b"1"
 
 
+def test_links_in_a_circle_are_one_line_wherever_something_is_written(tmp_path, undrawn):
+    table = file(tmp_path, "t.csv", f"{NETWORK}\nc,conv,3,4,8,8,3,3,1,1\n")
+    for name, to in (("a", "b"), ("b", "a"), ("c.csv", "c.csv")):
+        (tmp_path / name).symlink_to(tmp_path / to)
+    circle, machine = tmp_path / "a", "spatial-16x16"
+    for arguments in (
+        ("simulate", table, machine, "--trace", circle),
+        ("simulate", table, machine, "--trace", circle / "trace.json"),
+        ("simulate", table, machine, "--table", tmp_path / "c.csv"),
+        ("simulate", table, machine, "--table", tmp_path / "c.csv", "--trace", circle),
+        ("compare", table, machine, "-o", circle),
+        ("compare", table, machine, "-o", circle / "out"),
+        ("import", table, "-o", tmp_path / "c.csv"),
+        ("sweep", "resnet20-machines", "-o", circle),
+        ("train", "resnet20-joint", "-o", circle),
+        ("report", circle),
+        ("simulate", tmp_path / "c.csv", machine),
+    ):
+        status, _, err = run(*arguments)
+        assert (status, err.count("\n")) == (2, 1), (arguments, err)
+        assert err.startswith("error: ")
+    assert circle.is_symlink()
+    with pytest.raises(accelsim.InputError, match="links that lead in a circle"):
+        write_folder(circle, {"x": b""})
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -33,7 +33,15 @@ def test_a_terminal_of_no_width_is_written_to(columns):
     assert b"spatial-16x16" in done.stdout
 
 
-@pytest.mark.parametrize("given", [{}, {"COMP_WORDS": "accelsim "}, {"COMP_WORDS": "accelsim ", "COMP_CWORD": "x"}])
+COMPLETIONS = [
+    {},
+    {"COMP_WORDS": "accelsim "},
+    {"COMP_WORDS": "accelsim ", "COMP_CWORD": "x"},
+    *({"_ACCELSIM_COMPLETE": instruction} for instruction in ("nonsense", "complete_", "complete_cmd", "bash")),
+]
+
+
+@pytest.mark.parametrize("given", COMPLETIONS)
 def test_what_no_shell_asks_for_as_a_completion_is_one_line(given):
     done = _run(stdout=subprocess.PIPE, env={"_ACCELSIM_COMPLETE": "complete_bash"} | given)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1), done.stderr
@@ -44,3 +52,31 @@ def test_a_shell_s_completion_is_answered():
     given = {"_ACCELSIM_COMPLETE": "complete_bash", "COMP_WORDS": "accelsim mach", "COMP_CWORD": "1"}
     done = _run(stdout=subprocess.PIPE, env=given)
     assert (done.returncode, done.stdout.strip()) == (0, b"machines")
+
+
+@pytest.mark.parametrize("backend", ["nonsense", "TkAgg", "module://a_notebook_s"])
+def test_a_backend_for_windows_or_notebooks_is_not_asked_for(tmp_path, backend):
+    """Pictures go to files.  A shell within a notebook hands its backend on to a Python that may not have it."""
+    done = _run("report", tmp_path, stdout=subprocess.PIPE, env={"MPLBACKEND": backend})
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith(b"error: ")
+    assert b"totals.csv: No such file" in done.stderr
+
+
+INTERRUPTED = """
+import sys
+
+class Typing:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Typing())
+from accelsim.__main__ import run
+sys.exit(run())
+"""
+
+
+def test_ctrl_c_while_the_program_is_being_read_is_no_traceback():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

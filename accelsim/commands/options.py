@@ -20,6 +20,7 @@ import typer
 from accelsim import shipped
 from accelsim.errors import InputError
 from accelsim.files import check_output
+from accelsim.links import same_place
 
 
 def _starts(begin: str, *rooms: shipped.Room) -> list[str]:
@@ -160,7 +161,7 @@ def check_apart(path: Path | None, folder: Path, names: Collection[str]) -> None
 
     names: of the files.
     """
-    if path is not None and path.name in names and path.parent.resolve() == folder.resolve():
+    if path is not None and path.name in names and same_place(path.parent, folder):
         raise InputError(f"--table {path}: a file of -o {folder}, expected another name")
 
 

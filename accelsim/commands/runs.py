@@ -23,6 +23,7 @@ from accelsim.commands.options import (
 from accelsim.commands.words import print_json, say, typed
 from accelsim.errors import InputError
 from accelsim.files import check_output, write_text
+from accelsim.links import same_place
 from accelsim.results_folder import COMPARISON, check_kind
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ def simulate(
     check_table(show.table, model, machine)
     if show.trace is not None:
         check_output(show.trace, model, machine)
-        if show.table is not None and show.table.resolve() == show.trace.resolve():
+        if show.table is not None and same_place(show.table, show.trace):
             raise InputError(f"--table and --trace are both {show.trace}, expected two files")
     (description,) = several(context, [machine], how.overrides)
     loaded = zeros.of(accelsim.load_workload(model), description)

@@ -36,6 +36,7 @@ from accelsim.settings import PLAIN_NUMBER
 
 SOURCES = {".csv": (".csv",), ".onnx": (".dual", ".csv"), ".safetensors": (".dual", ".csv", ".safetensors")}
 SOURCES |= dict.fromkeys((".npz", ".pt", ".pth"), SOURCES[".safetensors"])
+MOST_PIXELS = 1 << 20  # of either side of an input, and channels
 DENSITY_IMAGES = 64  # pictures that activation densities are measured on
 # what a pixel is divided by, then less
 SCALES = {"0:1": (255.0, 0.0), "0:255": (1.0, 0.0), "-1:1": (127.5, 1.0)}
@@ -285,6 +286,6 @@ def sizes(flag: str, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     found = [part.strip() for part in text.replace("x", ",").split(",")]
-    if not all(re.fullmatch("[0-9]{1,7}", part) and 1 <= int(part) <= 1 << 20 for part in found):
-        raise InputError(f"{flag} {text!r}: expected whole numbers of 1 to {1 << 20}, such as 3,224,224")
+    if not all(re.fullmatch("[0-9]{1,7}", part) and 1 <= int(part) <= MOST_PIXELS for part in found):
+        raise InputError(f"{flag} {text!r}: expected whole numbers of 1 to {MOST_PIXELS}, such as 3,224,224")
     return tuple(int(x) for x in found)

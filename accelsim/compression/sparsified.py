@@ -44,6 +44,7 @@ COST_REDUCTION = 3.0
 MOST = 320  # pictures, of which the layers are fitted to at most MOST_FITTED
 MOST_FITTED = 200
 LEAST = 8
+MAX_TILE = 6  # m of F(m, r)
 APART = 4  # of so many pictures one is kept apart, to measure on
 CURVE = (0.35, 0.6, 1.6)  # of the budgets asked for, where those are further points of the curve
 LAYERS = ".layers.csv"
@@ -211,8 +212,8 @@ def _check(source: Path, out: Path, asked: Asked) -> None:
     for flag, value in (("--ratio", asked.ratio), ("--cost-reduction", asked.cost_reduction)):
         if value is not None and not 1 < value < 1e6:
             raise InputError(f"{flag} {value:g}: expected a number above 1 and below 1e6")
-    if not 1 <= asked.tile <= 6:
-        raise InputError(f"--tile {asked.tile}: expected 1 to 6")
+    if not 1 <= asked.tile <= MAX_TILE:
+        raise InputError(f"--tile {asked.tile}: expected 1 to {MAX_TILE}")
 
 
 def network_of(source: Path, wishes: Wishes, say: Say) -> Network:

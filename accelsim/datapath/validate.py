@@ -28,7 +28,7 @@ from accelsim.datapath.reasons import IMAGES as REASON_IMAGES
 from accelsim.datapath.reasons import Shortfall, shortfalls
 from accelsim.datapath.runs import ArithmeticKind, MachineRun, float_outputs, machine_run
 from accelsim.dual.model import DualModel
-from accelsim.errors import InputError
+from accelsim.errors import InputError, NumericalError
 from accelsim.hardware.datapath import Datapath
 from accelsim.network import Network
 from accelsim.network.images import LabelledImages
@@ -169,8 +169,15 @@ def answers(
     pixels: NDArray[np.uint8],
     progress: Progress | None = None,
 ) -> NDArray[np.int64]:
-    """Index of the network's largest output for each image: (N,)."""
-    return np.asarray(float_outputs(network, pixels, None, progress=progress).argmax(axis=1), np.int64)
+    """Index of the largest output of the reference for each image: (N,).
+
+    Raises NumericalError if an output is not finite.
+    """
+    try:
+        outputs = float_outputs(network, pixels, None, progress=progress)
+    except NumericalError as error:
+        raise NumericalError(f"the reference, {error}") from None
+    return np.asarray(outputs.argmax(axis=1), np.int64)
 
 
 def check(model: DualModel, datapaths: Sequence[Datapath], images: LabelledImages) -> None:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Generator, Iterable
 
 from accelsim.explore.evaluate import Outcome, Task, evaluate
-from accelsim.faults import check_whole
+from accelsim.given import whole_number
 from accelsim.threads import cores
 
 ATTEMPTS = 2
@@ -25,8 +25,7 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 def processes(workers: int | None) -> int:
     """How many processes there are to be.  Raises InputError if there can be none."""
     count = cores() if workers is None else workers
-    check_whole("--workers", count, 1, MAX_WORKERS)
-    return count
+    return whole_number("--workers", count, 1, MAX_WORKERS)
 
 
 def run_local(tasks: Iterable[Task], workers: int) -> Generator[Outcome, None, None]:

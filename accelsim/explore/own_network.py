@@ -166,16 +166,18 @@ def _name(ratio: float) -> str:
 def _dense(network: Network, folder: Path, asked: Asked) -> DualModel:
     """The network at 8 bits, the first file of an exploration, by which one is known again.
 
-    Without ``asked.resume`` the sparse files of an earlier one go.  Raises InputError if the files
-    to resume with are of another network, or were made with other pictures.
+    Without ``asked.resume``, or where that file is gone and nothing says whose they are, the sparse
+    files of an earlier one go.  Raises InputError if the files to resume with are of another
+    network, or were made with other pictures.
     """
     path = folder / f"{DENSE}.dual"
     content = eight_bit_file(network, asked.images)
-    if asked.resume and path.is_file() and read_bytes(path, DUAL) != content:
+    known = asked.resume and path.is_file()
+    if known and read_bytes(path, DUAL) != content:
         raise InputError(
             f"{path}: of another network or of other pictures, expected those that --resume is to go on with"
         )
-    if not asked.resume:
+    if not known:
         for ratio, _ in BUDGETS:
             (folder / f"{_name(ratio)}.dual").unlink(missing_ok=True)
     write_bytes(path, content)

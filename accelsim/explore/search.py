@@ -22,7 +22,7 @@ from accelsim.errors import InputError
 from accelsim.explore.description import SweepDescription
 from accelsim.explore.pareto import costs_of, front
 from accelsim.explore.space import Point, all_variants, axis_values, kind_of, make, point_of, variants_for
-from accelsim.faults import check_whole
+from accelsim.given import whole_number
 
 BATCH = 16  # at most, and at most 1/12 of a family's budget
 STARTUP = 48  # random points of a family before proposals are guided, and at most 1/4 of its budget
@@ -36,7 +36,7 @@ Visit = Callable[[Sequence[Point]], pd.DataFrame]
 
 def check_search(description: SweepDescription, budget: int) -> None:
     """Raises InputError if Optuna is not installed or the sweep is no grid."""
-    check_whole("--search", budget, 1)
+    whole_number("--search", budget, 1)
     if description.sampling.method != "grid":
         raise InputError(f"{description.name}: --search needs sampling grid, got {description.sampling.method}")
     try:

@@ -27,6 +27,7 @@ from accelsim.explore.table import layer_table, make_table, write_table
 from accelsim.explore.tasks import PointTasks, check_same, read_tasks, tasks_of
 from accelsim.faults import shown
 from accelsim.files import SWEEP, alone_in, read_bytes, write_bytes
+from accelsim.links import same_place
 from accelsim.results_folder import SWEEP as SWEEP_RESULTS
 from accelsim.results_folder import check_kind
 
@@ -113,7 +114,7 @@ def run_sweep(
     with alone_in(folder, "another sweep"), Store(folder / FILE_NAME) as store:
         if not replace:
             check_same(path, folder)  # another one may have ended there since
-        if path.resolve() != (folder / "sweep.yaml").resolve():
+        if not same_place(path, folder / "sweep.yaml"):
             write_bytes(folder / "sweep.yaml", read_bytes(path, SWEEP))
         if search is None:
             _remember(sweep_tasks, store)  # so that an interrupted sweep can be reported

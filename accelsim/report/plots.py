@@ -96,8 +96,13 @@ def _drawable(comparison: Comparison) -> Comparison:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The look of all plots; letters that the font lacks are boxes, without a word."""
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+    """The look of all plots, whatever a reader's own matplotlibrc says (TeX for texts, another size).
+
+    Letters that the font lacks are boxes, without a word.
+    """
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
 

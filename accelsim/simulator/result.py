@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from accelsim.hardware.price import ENERGY_PARTS
+from accelsim.names import visible
 from accelsim.simulator.time.bottleneck import BOUNDS, bound
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Result:
         """One line: what ran where, cycles and energy."""
         figures = f"{int(self.sums['cycles']):,} cycles, {self.sums['energy_pj'] / 1e6:,.2f} uJ"
         synthetic = ", synthetic" if self.synthetic else ""
-        return f"Result({self.model} on {self.machine}, level {self.level}{synthetic}: {figures})"
+        return visible(f"Result({self.model} on {self.machine}, level {self.level}{synthetic}: {figures})")
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the total, and a row a layer."""
@@ -103,9 +104,10 @@ class Result:
 
         shown = ["cycles", "utilization", "dram_read_bytes", "dram_write_bytes", "energy_pj", "latency_ms", "area_mm2"]
         total = pd.DataFrame([self.total])[[column for column in shown if column in self.total]]
-        head = escape(f"{self.model} on {self.machine}" + (", synthetic" if self.synthetic else ""))
+        head = escape(visible(f"{self.model} on {self.machine}" + (", synthetic" if self.synthetic else "")))
         whole = total.to_html(index=False, border=0)
-        layers = self.layers.to_html(index=False, border=0, max_rows=60)
+        rows = self.layers.assign(name=[visible(str(row["name"])) for row in self.rows])
+        layers = rows.to_html(index=False, border=0, max_rows=60)
         return f"<h4>{head}</h4>{whole}<details><summary>layers</summary>{layers}</details>"
 
     def to_json(self) -> dict[str, object]:

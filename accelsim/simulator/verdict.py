@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Quantity = Literal["energy", "latency"]
 COLUMNS: dict[Quantity, str] = {"energy": "energy_pj", "latency": "latency_ms"}
+DESCRIBED = "as described"  # the case of the machines as they are, the first
 WIRE_PJ_PER_BIT_MM = 0.2 * 0.9**2 / 2
 # Published power of Eyeriss, NVDLA (two sizes), EIE, Cambricon-X and the chip of Moons and Verhelst
 # over the model's, without DRAM: least and most.  Measured by experiments/comparisons/chips.py,
@@ -116,7 +117,7 @@ def band(
     import pandas as pd
 
     names = told_apart(machine.name for machine in machines)
-    described = Assumption("none", "as described", _as_described)
+    described = Assumption("none", DESCRIBED, _as_described)
     rows = []
     for assumption in (described, *assumptions(machines)):
         totals = [_total(works, assumption, machine, level) for machine in machines]
@@ -124,6 +125,21 @@ def band(
             ratios = {f"{what}_ratio": _over(total[column], totals[0][column]) for what, column in COLUMNS.items()}
             rows.append({"assumption": assumption.name, "case": assumption.case, "machine": name, **total, **ratios})
     return pd.DataFrame(rows)
+
+
+def is_band(cases: "pd.DataFrame") -> bool:
+    """Whether a table is what ``band`` gives: every case of every machine, each case's machines in one order."""
+    ratios = [f"{quantity}_ratio" for quantity in COLUMNS]
+    if not {"case", "machine", *ratios} <= set(cases.columns) or cases.empty:
+        return False
+    if any(cases[column].dtype.kind != "f" for column in ratios) or cases["case"].iloc[0] != DESCRIBED:
+        return False
+    names = list(dict.fromkeys(cases["case"]))
+    machines = list(cases["machine"][: len(cases) // len(names)])
+    ordered = [(case, machine) for case in names for machine in machines]
+    first = cases[ratios].iloc[:: len(machines)]
+    ones = ((first == 1) | first.isna()).to_numpy().all()  # the first machine's over its own
+    return bool(ones) and ordered == list(zip(cases["case"], cases["machine"], strict=True))
 
 
 def verdicts(cases: "pd.DataFrame", quantity: Quantity = "energy") -> list[Verdict]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from accelsim.datapath import Datapath, run_spatial, run_winograd, validate
 from accelsim.dual.model import DualModel
-from accelsim.errors import InputError
+from accelsim.errors import InputError, NumericalError
 from accelsim.network import INPUT, Graph, Network, Node, forward
 from accelsim.network.images import LabelledImages
 from accelsim.network.layers import Conv, Flatten, GlobalAveragePool, Linear, MaxPool, Relu
@@ -153,6 +153,13 @@ def test_figures_are_those_counted_by_hand():
     assert winograd.agreement == pytest.approx(100 * np.mean(wino.argmax(1) == dense_answers))
     assert winograd.max_abs_error == pytest.approx(np.abs(wino - plain).max(), rel=1e-3)
     assert 0 < spatial.max_abs_error < 1e-3 < winograd.max_abs_error
+
+
+def test_a_reference_that_overflows_is_not_taken_for_the_model():
+    model = model_of(classifier())
+    dense = Network(model.network.graph, {k: v + 1e30 for k, v in model.network.arrays.items()})
+    with pytest.raises(NumericalError, match=r"^the reference, .* are no finite numbers"):
+        validate(model, [SPATIAL], pictures(), reference=dense)
 
 
 def test_served_by_both_needs_both_kinds_and_the_accuracy():

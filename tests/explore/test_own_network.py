@@ -117,6 +117,16 @@ def test_sparse_files_of_an_earlier_exploration_are_resumed_or_go(tmp_path, monk
     assert not (tmp_path / "out" / "sparse-6x.dual").exists()
 
 
+def test_sparse_files_that_nothing_says_the_network_of_are_made_again(tmp_path, monkeypatch):
+    """Of the same graph, beside no ``dense.dual``: they may be another network's."""
+    quick(monkeypatch, budgets=((6.0, 1.8),))
+    one, other = (write_small(tmp_path / name, seed) for seed, name in enumerate("ab"))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sparse-6x.dual").write_bytes(other.read_bytes())
+    assert explored(one, tmp_path / "out", resume=True) == ["dense"]
+    assert not (tmp_path / "out" / "sparse-6x.dual").exists()
+
+
 def test_there_is_a_page_as_soon_as_there_is_a_file(tmp_path, monkeypatch, capsys):
     """Each file's page stands while the next one is made, and says how many are still to come."""
     pages = []

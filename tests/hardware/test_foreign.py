@@ -86,6 +86,9 @@ def test_a_zigzag_file_is_its_array_with_what_each_operand_has_on_the_chip(tmp_p
         "dram: {size: 10000000000, r_bw: 64, w_bw: 64,", "dram: {size: 10000000000, ports: [{bandwidth_max: 32}],"
     )
     assert loaded(tmp_path, "new.yaml", new).dram.timing.bandwidth_gbs == 4
+    for ports in ("r_port: 0, w_port: 0, rw_port: 1", "r_port: 1, w_port: 1, rw_port: 0"):  # as its own examples have
+        old = ZIGZAG.replace(DRAM_RATES, f"{ports}, {DRAM_RATES}")
+        assert loaded(tmp_path, "old.yaml", old).dram.timing.bandwidth_gbs == 8
 
 
 def test_overrides_apply_to_them_too(tmp_path: Path) -> None:
@@ -103,6 +106,11 @@ def test_overrides_apply_to_them_too(tmp_path: Path) -> None:
         ("f.cfg", CFG + "[sparsity]\nSparsitySupport: true\n", ["SparsitySupport: 'true'", "expected False"]),
         ("g.cfg", CFG.replace("MemoryBanks: 1", "Colour: 3"), ["colour: unknown key"]),
         ("h.cfg", CFG.replace("USER", "GUESS"), ["InterfaceBandwidth", "'GUESS'", "USER or CALC"]),
+        ("h2.cfg", CFG.replace("InterfaceBandwidth: USER\n", ""), ["InterfaceBandwidth: missing", "USER or CALC"]),
+        ("h3.cfg", CFG.split("[run_presets]")[0], ["[run_presets] InterfaceBandwidth: missing", "USER or CALC"]),
+        ("i2.yaml", ZIGZAG.replace(DRAM_RATES, f"r_bw: 8, {PORTS}"), ["dram.ports: beside r_bw"]),
+        ("i3.yaml", ZIGZAG.replace(DRAM_RATES, f"rw_port: 2, {DRAM_RATES}"), ["dram: r_port, w_port, rw_port 0, 0, 2"]),
+        ("i4.yaml", ZIGZAG.replace(DRAM_RATES, f"r_port: 2, w_port: 1, {DRAM_RATES}"), ["rw_port 2, 1, 0, expected"]),
         ("i.yaml", ZIGZAG.replace("sizes: [8, 4]", "sizes: [8, 4, 2]"), ["operational_array.sizes", "expected two"]),
         ("j.yaml", ZIGZAG.replace("operands: [I1, O]", "operands: [O]"), ["none on the chip holds I1"]),
         ("k.yaml", ZIGZAG.replace("r_cost", "r_cots"), ["memories.rf_w.r_cots: unknown key", "'r_cost'"]),

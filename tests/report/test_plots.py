@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,6 +52,20 @@ def drawn(function, comparison):
 
 def overlap(boxes):
     return any(a.overlaps(b) for a, b in pairwise(boxes))
+
+
+def test_a_reader_s_own_matplotlibrc_changes_no_picture(comparison):
+    """TeX for texts, which need not be installed, and other sizes and colours."""
+
+    def picture():
+        with plots.style():
+            return plots.render(plots._energy(some(comparison, 1)), "png", 40)
+
+    plain = picture()
+    own = {"text.usetex": True, "savefig.facecolor": "red", "savefig.bbox": "tight", "font.size": 30}
+    with matplotlib.rc_context(own):
+        assert picture() == plain
+        assert matplotlib.rcParams["text.usetex"]  # and is left as it was
 
 
 @pytest.mark.parametrize("function", [plots._cycles, plots._energy, plots._dram, plots._roofline])

@@ -9,9 +9,10 @@ never holds up.  Addresses and lengths of request queues say nothing here.  ZigZ
 operand's buffer is all on-chip memory that it has, shared memory in equal parts, registers of each
 multiplier times their number.  Multipliers that hold weights of their own make the array
 weight-stationary, else it is output-stationary (ZigZag leaves that to its mapping file).  Neither
-file has a clock or a node: 1 GHz, so that bytes a cycle are GB/s, and 28 nm.  Energies, areas and
-unrollings that a ZigZag file states are not taken, which the machine's description says: prices are
-ours, and our search chooses the loops.  What else such a file says is refused by name.
+file has a clock or a node: 1 GHz, so that bytes a cycle are GB/s, and 28 nm.  Energies, areas,
+unrollings and rates of memories on the chip that a ZigZag file states are not taken, which the
+machine's description says: prices are ours, our search chooses the loops, and our buffers are
+double-buffered and give what the lanes ask for.  What else such a file says is refused by name.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -89,9 +90,11 @@ def scale_sim_keys(text: str) -> dict[str, Any]:
     unknown = [key for key in found if key not in WITHOUT_MEANING]
     if unknown:
         raise InputError(f"[{section}] {unknown[0]}: unknown key{nearest(unknown[0], [*map(str.lower, BUFFERS)])}")
-    stated = parser.get("run_presets", "InterfaceBandwidth", fallback="CALC").strip().upper()
+    stated = parser.get("run_presets", "InterfaceBandwidth", fallback="").strip().upper()
     if stated not in {"USER", "CALC"}:
-        raise InputError(f"[run_presets] InterfaceBandwidth: {stated[:40]!r}, expected USER or CALC")
+        raise InputError(
+            f"[run_presets] InterfaceBandwidth: {repr(stated[:40]) if stated else 'missing'}, expected USER or CALC"
+        )
     rate = {"bandwidth_gbs": _number(section, "Bandwidth", bandwidth)} if stated == "USER" else {}
     return {
         **COMMON,
@@ -158,7 +161,7 @@ def zigzag_keys(data: Mapping[str, Any]) -> dict[str, Any]:
     holds = any("I2" in memory["operands"] and not memory["served_dimensions"] for _, memory in on_chip)
     return {
         **COMMON,
-        "description": "array of a ZigZag hardware file; prices and the order of loops are not that file's",
+        "description": "array of a ZigZag file, whose prices, rates on the chip and order of loops are not taken",
         "dataflow": "weight_stationary" if holds else "output_stationary",
         "pe_array": {"rows": rows, "cols": cols},
         "buffers": buffers,
@@ -234,9 +237,15 @@ def _kilobytes(
 def _bandwidth(name: str, memory: Mapping[str, Any]) -> float:
     """Bits that a memory gives or takes a cycle.
 
-    Of the old files' ``r_bw``, or of the ports of the new ones.  Raises InputError if it has
-    several rates.
+    Of the old files' ``r_bw``, which is a port's, or of the ports of the new ones.  Raises
+    InputError if it has several rates, or several ports of one way.
     """
+    if "r_bw" in memory and "ports" in memory:
+        raise InputError(f"memories.{name}.ports: beside r_bw, expected one of them")
+    counts = [_number(f"memories.{name}", key, memory.get(key, 0)) for key in ("r_port", "w_port", "rw_port")]
+    if counts not in ([0, 0, 0], [0, 0, 1], [1, 1, 0]):
+        listed = ", ".join(f"{count:g}" for count in counts)
+        raise InputError(f"memories.{name}: r_port, w_port, rw_port {listed}, expected 0, 0, 1 or 1, 1, 0")
     if "r_bw" in memory:
         rates = [_number(f"memories.{name}", key, memory[key]) for key in ("r_bw", "w_bw") if key in memory]
         if min(rates) < max(rates):
