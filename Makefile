@@ -57,11 +57,6 @@ test-all: $(VENV)/.all
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || true
 	$(BIN)/python -m pytest --numprocesses logical $(if $(ACCELSIM_DATA),,-m 'not big_data')
 
-# What touches every dependency, in some minutes, on the newest Python: the commands, bad input, files, machines, both
-# engines.
-FAST_TESTS := tests/test_cli.py tests/test_bad_input.py tests/test_workload.py tests/dual tests/hardware \
-	tests/simulator/test_engines.py tests/simulator/test_worked_examples.py tests/test_public_faults.py \
-	tests/test_commands.py tests/test_results_folders.py tests/network/test_weights.py tests/report/test_tables.py
 RUN_TESTS := -m pytest --numprocesses logical -p no:cacheprovider -m 'not big_data and not slow and not peers'
 
 # All of `make test` with the lowest versions that pyproject.toml allows, on the lowest Python: a newer one has no wheels
@@ -80,7 +75,7 @@ test-floors: export OPENBLAS_NUM_THREADS = 1
 test-floors: build/floors/.made
 	build/floors/bin/python $(RUN_TESTS)
 
-# The newest Python that is tried, with the newest versions.
+# The same on the newest Python that is tried, with the newest versions.
 NEWEST_PYTHON ?= python3.13
 build/newest/.made: pyproject.toml
 	$(NEWEST_PYTHON) -m venv --clear build/newest
@@ -89,7 +84,7 @@ build/newest/.made: pyproject.toml
 
 test-newest: export OPENBLAS_NUM_THREADS = 1
 test-newest: build/newest/.made
-	build/newest/bin/python $(RUN_TESTS) $(FAST_TESTS)
+	build/newest/bin/python $(RUN_TESTS)
 
 # The simulator against register-transfer hardware; writes reports/rtl.md.  UPDATE=1 records tests/rtl/golden.json anew.
 # Verilator 5 comes from the Debian package where it is missing.
