@@ -64,7 +64,8 @@ def test_a_page_says_which_machine_and_why(tmp_path, capsys):
         stated, least, most = map(float, re.search(r"takes (\S+) of .*, (\S+) to (\S+) over 9", line).groups())
         assert stated == pytest.approx(winograd / spatial, abs=0.005)
         assert least <= stated <= most
-        assert ("nothing turns it." in line) == (not least < 1 < most)
+        if 1 not in (least, most):  # as printed: either side of 1 is possible there
+            assert ("nothing turns it." in line) == (not least < 1 < most)
     arrays = [array for name, array in best.model.network.arrays.items() if name.endswith("weight") and array.ndim > 1]
     zeros = sum(np.count_nonzero(array == 0) for array in arrays) / sum(array.size for array in arrays)
     assert f" {100 * zeros:.1f} % of its weights and " in told.splitlines()[0]
