@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from accelsim.compression.importing import Wishes
     from accelsim.dual.model import DualModel
-    from accelsim.explore.own_network import Made
     from accelsim.simulator.machines.machine import Machine
 
 
@@ -171,7 +170,7 @@ def explore_network(
 
     from accelsim.compression.sparsified import Asked
     from accelsim.explore.own_network import explore_network as run
-    from accelsim.report.explored import point_rows, write_exploration
+    from accelsim.report.explored import ExplorationPages, point_rows
 
     asked = Asked(
         images=path_or_none("images", images),
@@ -180,11 +179,9 @@ def explore_network(
     )
     function_of("say", say)
     folder = path_of("output", output)
+    pages = ExplorationPages(folder)
 
-    def show(so_far: "Sequence[Made]", awaited: int) -> None:
-        write_exploration(folder, so_far, awaited=awaited)
-
-    found = run(path_of("source", source), folder, _wishes(said), asked, say, show)
+    found = run(path_of("source", source), folder, _wishes(said), asked, say, pages.write)
     return pd.DataFrame(point_rows(found))
 
 

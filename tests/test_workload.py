@@ -9,7 +9,7 @@ import pytest
 import accelsim
 from accelsim.errors import InputError
 from accelsim.network.table_layer import TableLayer
-from accelsim.workload import MAX_WEIGHTS, LayerTable, LayerWork, layer_works
+from accelsim.workload import MAX_DRAWN_WEIGHTS, MAX_WEIGHTS, LayerTable, LayerWork, layer_works
 
 from .simulator.random_layers import random_model
 
@@ -101,9 +101,15 @@ def test_results_of_tables_are_marked_synthetic() -> None:
 
 
 def test_a_table_too_large_for_memory_is_refused() -> None:
-    size = int(MAX_WEIGHTS**0.5) + 1
-    with pytest.raises(InputError, match="expected at most"):
-        layer_works(LayerTable("large", (TableLayer("fc", "linear", size, size, 1, 1),)))
+    for most, density in ((MAX_WEIGHTS, 1.0), (MAX_DRAWN_WEIGHTS, 0.5)):
+        size = int(most**0.5)
+        for over in (0, 1):
+            layer = TableLayer("fc", "linear", size + over, size + over, 1, 1, weight_density=density)
+            if not over:
+                assert layer_works(LayerTable("large", (layer,)))[0].weights.size <= most
+                continue
+            with pytest.raises(InputError, match=f"layer fc has {(size + 1) ** 2} weights.*, expected at most {most}"):
+                layer_works(LayerTable("large", (layer,)))
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED_MACS))

@@ -138,12 +138,13 @@ def explore(
     """Which machine for a network of your own, at which sparsity, and why: some files, pairs of machines, one page."""
     from accelsim.compression.sparsified import Asked
     from accelsim.explore.own_network import explore_network, sentences
-    from accelsim.report.explored import PAGE, point_rows, write_exploration
+    from accelsim.report.explored import PAGE, ExplorationPages, point_rows
 
     again = typed(sys.argv)
+    pages = ExplorationPages(output, f"{again} -o DIR" if again else "")
 
     def show(so_far: "Sequence[Made]", awaited: int) -> None:
-        write_exploration(output, so_far, f"{again} -o DIR" if again else "", awaited)
+        pages.write(so_far, awaited)
         if awaited:
             say(f"page so far: {output / PAGE}")
 

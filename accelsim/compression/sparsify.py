@@ -37,13 +37,14 @@ from accelsim.sparsity.initial_zeros import exact_shares
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.recipe import NO_BUDGET, Budget, Reconstruction
 from accelsim.sparsity.reconstruction import LayerReport, is_refitted, reconstruct
-from accelsim.threads import on_one_thread
+from accelsim.threads import on_all_cores, on_one_thread
 from accelsim.training.checkpoint import load_state, save_state
 from accelsim.training.pricelist import PriceList
 from accelsim.training.prices import Cost, Grid, LayerPrice, Points, PricingImages, chosen, measure
 
 PRICES = "prices.json"
 GROUPED_LEVELS = 127  # the largest index of a layer with groups
+APART = 8  # pictures apart that pass through a network together
 NOISE = 64  # pictures of smooth noise, where there are no others
 
 Watch = Callable[[str], None]  # takes a line of progress
@@ -228,8 +229,11 @@ class Sparsifier:
         whole = _rounded(Network(network.graph, arrays), network, self.pictures, self.wish, taken, self.provenance)
         self.say("coding the weights")
         content = encode_dual(whole)
-        figures = compare(network, decode_dual(content, "the new file"), self.pictures)
+        model = decode_dual(content, "the new file")
+        figures = compare(network, model, self.pictures)
         content = with_accuracy(content, figures)
+        digest = hashlib.sha256(content).hexdigest()
+        model = replace(model, accuracy=figures, file_bytes=len(content), sha256=digest)
         losses = [
             LayerLoss(
                 name=report.name,
@@ -243,7 +247,7 @@ class Sparsifier:
             for report in reports
             if report.name in taken
         ]
-        return Sparse(content, decode_dual(content, "the new file"), losses, figures)
+        return Sparse(content, model, losses, figures)
 
     @property
     def budget(self) -> Budget:
@@ -332,11 +336,12 @@ def compare(dense: Network, model: DualModel, pictures: Pictures) -> dict[str, f
     is the peak.  Raises NumericalError if an output is not a finite number.
     """
     x = pictures.apart
-    truth = _outputs(dense, x)
-    domains = {
-        "spatial": _outputs(model.network, x),
-        "winograd": _outputs(model.network, x, winograd_convolution(model)),
-    }
+    winograd = winograd_convolution(model)
+    asked = ((dense, None), (model.network, None), (model.network, winograd))
+    parts = [x[first : first + APART] for first in range(0, len(x), APART)]
+    found = on_all_cores(lambda each: _outputs(*each), [(*each, part) for each in asked for part in parts])
+    truth, *others = (np.concatenate(found[i : i + len(parts)]) for i in range(0, len(found), len(parts)))
+    domains = dict(zip(("spatial", "winograd"), others, strict=True))
     figures = {}
     if truth.ndim != 2:
         peak = float(np.ptp(truth)) or 1.0
@@ -354,9 +359,8 @@ def compare(dense: Network, model: DualModel, pictures: Pictures) -> dict[str, f
     return figures
 
 
-def _outputs(network: Network, x: Array, convolution: Callable[..., Array] | None = None) -> Array:
-    parts = [forward(network, x[i : i + CHUNK], convolution=convolution) for i in range(0, len(x), CHUNK)]
-    y = np.concatenate(parts)
+def _outputs(network: Network, convolution: Callable[..., Array] | None, x: Array) -> Array:
+    y = forward(network, x, convolution=convolution)
     if not np.isfinite(y).all():
         raise NumericalError(
             f"{network.graph.name}: outputs on the images are no finite numbers, so that none compares"

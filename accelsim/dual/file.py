@@ -39,6 +39,7 @@ from accelsim.dual.quantizer import CODEBOOK_UNIT, MAX_LEVEL, Quantizer, dyadic,
 from accelsim.errors import InputError
 from accelsim.files import DUAL, read_bytes, write_bytes
 from accelsim.network import Graph, Network
+from accelsim.threads import on_all_cores
 
 DENSITY_STEPS = 63  # the integer of an input density of 1
 # A file may not claim more numbers than its size makes plausible: 1/4 of a bit each, and some for
@@ -209,9 +210,11 @@ def _coded(tensors: Sequence[Levels], coder: Coder | None) -> tuple[Coder, bytes
     """The indices in a code, or in the one that suits them."""
     if coder is not None:
         return coder, encode(tensors, coder)[0]
-    smallest = encode(tensors, "context")[0]
+    coders: list[Coder] = ["context"]
     if sum(tensor.size for tensor in tensors) >= SMALL:
-        fast = encode(tensors, "static")[0]
+        coders.append("static")
+    smallest, *others = on_all_cores(lambda each: encode(tensors, each)[0], coders)
+    for fast in others:
         if len(fast) <= TOLERATED * len(smallest):
             return "static", fast
     return "context", smallest

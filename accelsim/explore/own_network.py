@@ -17,7 +17,7 @@ import numpy as np
 
 from accelsim.compression.importing import Wishes, eight_bit_file
 from accelsim.compression.sparsified import Asked, network_of, read_pictures, sparse_point, sparsifier_of
-from accelsim.compression.sparsify import Pictures, compare
+from accelsim.compression.sparsify import Pictures, Sparse, compare
 from accelsim.dual.deploy import spatial_densities, winograd_model
 from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
@@ -130,9 +130,9 @@ def _made_of(
             name: str = name,
             ratio: float = ratio,
             cost_reduction: float = cost_reduction,
-        ) -> bytes:
+        ) -> Sparse:
             say(f"{name}: {ratio:g} times smaller, {cost_reduction:g} times fewer multiplies, at least")
-            return sparse_point(sparsifier, ratio, cost_reduction).sparse.content
+            return sparse_point(sparsifier, ratio, cost_reduction).sparse
 
         try:
             model = _file(folder, name, network, asked, make)
@@ -189,7 +189,7 @@ def _file(
     name: str,
     network: Network,
     asked: Asked,
-    make: Callable[[], bytes],
+    make: Callable[[], Sparse],
 ) -> DualModel:
     """The file of that name in the folder, made if it is not there, or is not of this network.
 
@@ -200,8 +200,9 @@ def _file(
         model = read_dual(path)
         if model.network.graph == network.graph:
             return model
-    write_bytes(path, make())
-    return read_dual(path)
+    sparse = make()
+    write_bytes(path, sparse.content)
+    return sparse.model
 
 
 def command(file: str, *machines: str) -> str:

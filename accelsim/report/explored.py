@@ -49,22 +49,34 @@ UP = (
 )
 
 
-def write_exploration(folder: Path, found: Sequence[Made], again: str = "", awaited: int = 0) -> None:
-    """Write ``report.html``, ``points.csv`` and, of each file, a folder with its comparison on all machines.
+class ExplorationPages:
+    """The pages of an exploration in its folder, written again with each file that is made."""
 
-    again: the command that does it again, for the page.  awaited: files that are still to be made.
-    Raises InputError if the folder cannot be written.
-    """
-    title = found[0].model.network.graph.name
+    def __init__(self, folder: Path, again: str = "") -> None:
+        """again: the command that does it again, for the page."""
+        self.folder = folder
+        self._again = again
+        self._written: set[str] = set()  # files whose comparison is there
+
+    def write(self, found: Sequence[Made], awaited: int = 0) -> None:
+        """Write ``report.html``, ``points.csv`` and, of each further file, a folder with its comparison.
+
+        awaited: files that are still to be made.  Raises InputError if the folder cannot be written.
+        """
+        title = found[0].model.network.graph.name
+        for made in found:
+            if made.name not in self._written:
+                write_comparison(self.folder / made.name, report_files(_comparison(made)))
+                self._written.add(made.name)
+        write_text(self.folder / POINTS, to_csv(pd.DataFrame(point_rows(found))))
+        pair = _of_pair(_comparison(chosen(found)), PAIRS[0])
+        write_text(self.folder / PAGE, page(title, found, pair, self._again, awaited))
+
+
+def _comparison(made: Made) -> Comparison:
+    """A file on all machines."""
     all_of = machines()
-    comparisons = {}
-    for made in found:
-        comparisons[made.name] = gather(made.model, all_of, [made.results[machine.name] for machine in all_of])
-        write_comparison(folder / made.name, report_files(comparisons[made.name]))
-    rows = point_rows(found)
-    write_text(folder / POINTS, to_csv(pd.DataFrame(rows)))
-    pair = _of_pair(comparisons[chosen(found).name], PAIRS[0])
-    write_text(folder / PAGE, page(title, found, pair, again, awaited))
+    return gather(made.model, all_of, [made.results[machine.name] for machine in all_of])
 
 
 def point_rows(found: Sequence[Made]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from scipy import linalg
 
 from accelsim.arrays import Flags, Ints
 from accelsim.sparsity.bitprice import CONTEXTS, Reals, RunningCounts
+from accelsim.threads import on_all_cores
 
 SWEEPS = 5
 SPAN = 64
@@ -80,7 +81,7 @@ def factored(matrices: Sequence[Reals]) -> Lattice:
 
     Raises ValueError if a matrix is not positive definite.
     """
-    factors = [_factor(A) for A in matrices]
+    factors = on_all_cores(_factor, matrices)
     d = max(len(A) for A in matrices)
     first = [d - len(A) for A in matrices]
     counted = np.arange(d) >= np.array(first)[:, None]

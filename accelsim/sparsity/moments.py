@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelsim.arrays import Array
+from accelsim.arrays import Array, Ints
 from accelsim.errors import NumericalError
 from accelsim.network.graph import Node
 from accelsim.network.layers import Conv
+from accelsim.threads import ahead, cores
 
 # of a layer's values: float32 has no room for sums of squares of squares of larger ones
 LARGEST = 1e9
@@ -61,25 +62,30 @@ def moments_of(node: Node, inputs: list[Array], target: list[Array], sample: Sam
 def _moments_of(node: Node, inputs: list[Array], target: list[Array], sample: Sample) -> Moments:
     rng = np.random.default_rng(sample.seed)
     layer = node.layer
-    H = B = x_sum = y_sum = None
+    where = [_positions(y, sample.positions, rng) for y in target] if isinstance(layer, Conv) else []
+
+    def sums(i: int) -> tuple[tuple[Array, ...], float, int]:
+        """H, B and sums of X and Y, the energy and the rows of one chunk."""
+        X = inputs[i]
+        Y = target[i]
+        if isinstance(layer, Conv):
+            X, Y = _windows(X, Y, layer, where[i])
+        return (X.T @ X, X.T @ Y, X.sum(axis=0), Y.sum(axis=0)), float(np.vdot(Y, Y)), len(X)
+
+    totals: tuple[Array, ...] | None = None
     energy = 0.0
     rows = 0
-    for x, y in zip(inputs, target, strict=True):
-        if isinstance(layer, Conv):
-            X, Y = _windows(x, y, layer, sample.positions, rng)
+    for parts, own_energy, own_rows in ahead(sums, range(len(inputs)), cores()):
+        if totals is None:
+            totals = parts
         else:
-            X = x
-            Y = y
-        parts = X.T @ X, X.T @ Y, X.sum(axis=0), Y.sum(axis=0)
-        if H is None:
-            H, B, x_sum, y_sum = parts
-        else:
-            for total, part in zip((H, B, x_sum, y_sum), parts, strict=True):
+            for total, part in zip(totals, parts, strict=True):
                 total += part
-        energy += float(np.vdot(Y, Y))
-        rows += len(X)
-    if H is None or B is None or x_sum is None or y_sum is None:
+        energy += own_energy
+        rows += own_rows
+    if totals is None:
         raise ValueError("no images")
+    H, B, x_sum, y_sum = totals
     n = np.float32(rows)
     H = H / n
     B = B / n
@@ -93,19 +99,18 @@ def _moments_of(node: Node, inputs: list[Array], target: list[Array], sample: Sa
     return Moments(H=H, B=B, energy=energy, x=x_mean, y=y_mean, rows=rows)
 
 
-def _windows(
-    x: Array,
-    y: Array,
-    layer: Conv,
-    positions: int,
-    rng: np.random.Generator,
-) -> tuple[Array, Array]:
-    """The inputs (rows, taps C) and outputs (rows, K) at some random positions of each image."""
+def _positions(y: Array, positions: int, rng: np.random.Generator) -> Ints:
+    """Some random positions of each image of a map (N, P, Q, K): (N, positions), or as many as it has."""
+    N, P, Q, _ = y.shape
+    return np.argsort(rng.random((N, P * Q)), axis=1)[:, : min(positions, P * Q)]
+
+
+def _windows(x: Array, y: Array, layer: Conv, where: Ints) -> tuple[Array, Array]:
+    """The inputs (rows, taps C) and outputs (rows, K) at some positions of each image, (N, positions)."""
     R, S = layer.kernel
     pad_h, pad_w = layer.padding
-    N, P, Q, _ = y.shape
-    count = min(positions, P * Q)
-    where = np.argsort(rng.random((N, P * Q)), axis=1)[:, :count]
+    N, count = where.shape
+    Q = y.shape[2]
     image = np.arange(N)[:, None]
     top = where // Q
     left = where % Q

@@ -25,6 +25,7 @@ from accelsim.errors import NumericalError
 from accelsim.sparsity.moments import Moments
 from accelsim.sparsity.recipe import Reconstruction
 from accelsim.sparsity.zero_patterns import zero_pattern
+from accelsim.threads import product
 
 RIDGES = (0.0, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the mean diagonal, tried in turn
 SOLVED = 1e-5  # of a filter's right-hand side: what is left of it is rounding
@@ -114,7 +115,7 @@ def sparse_solution(
     Q = np.zeros_like(V)
     for step in range(settings.iterations):
         share = 1 - max(0.0, 1 - (step + 1) / (0.6 * settings.iterations)) ** 3
-        w = problem.inverse @ (target + pull_sd * (Z - U) + pull_wd * back(V - Q))
+        w = product(problem.inverse, target + pull_sd * (Z - U) + pull_wd * back(V - Q))
         U += w
         Z = U * _large(np.abs(U), round(share * zeros))
         U -= Z
@@ -125,12 +126,12 @@ def sparse_solution(
     outside = (V == 0).astype(np.float32)
     if exact:
         allowed = _space(Z == 0, V == 0, kron)
-        Z = _polish(lambda p: allowed(A @ p), allowed(target), allowed(Z), settings.polish, SOLVED)
+        Z = _polish(lambda p: allowed(product(A, p)), allowed(target), allowed(Z), settings.polish, SOLVED)
     else:
         mask = (Z != 0).astype(np.float32)
 
         def apply(p: Array) -> Array:
-            applied: Array = mask * (A @ p + pull_wd * back(outside * transformed(p)))
+            applied: Array = mask * (product(A, p) + pull_wd * back(outside * transformed(p)))
             return applied
 
         Z = _polish(apply, mask * target, Z, settings.polish)
@@ -215,6 +216,8 @@ def _large(magnitudes: NDArray[Any], zeros: int) -> Flags:
     if not zeros:
         return np.ones(magnitudes.shape, np.bool_)
     flat = magnitudes.reshape(-1)
-    keep = np.ones(flat.size, np.bool_)
-    keep[np.argpartition(flat, zeros - 1)[:zeros]] = False
+    keep: Flags = flat > np.partition(flat, zeros - 1)[zeros - 1]
+    if np.count_nonzero(keep) != flat.size - zeros:  # some are as large as the largest of the smallest
+        keep[:] = True
+        keep[np.argpartition(flat, zeros - 1)[:zeros]] = False
     return keep.reshape(magnitudes.shape)

@@ -17,6 +17,7 @@ from accelsim.arrays import Array, Floats, Ints, Levels
 from accelsim.sparsity.bitprice import Reals, RunningCounts
 from accelsim.sparsity.lattice import Lattice, factored, nearest
 from accelsim.sparsity.moments import Moments
+from accelsim.threads import ahead, on_all_cores
 
 DAMPING = 1e-3  # times the mean square of the inputs
 # the same, times inputs over rows: what few images say of the least directions is chance
@@ -24,6 +25,7 @@ SCATTER = 0.15
 LOST = 1e-5  # of the squares of means: what float32 loses as they are taken off
 NOTHING = 1e-6  # of a diagonal of float32: a pivot this small is what rounding left of it
 CHANNELS = 32  # solved at a time, at most
+ROWS = 64  # of a matrix that are gathered at a time: they stay in a core's cache
 MATRICES = 1 << 26  # entries of the matrices of those, at most
 
 
@@ -56,12 +58,16 @@ def whole_by_cell(
     n = np.zeros((len(cells), K, C * taps))
     counts = [RunningCounts() for _ in cells]
     vectors = [_vectors(own, H) for own in bases]
-    for block in _blocks([len(own.weight) for own in vectors]):
+
+    def lattice_of(block: range) -> tuple[Lattice, Reals]:
         some = [vectors[k] for k in block]
         try:
-            lattice, b = _lattice(some, H, B[:, block])
+            return _lattice(some, H, B[:, block])
         except ValueError:  # vectors so long that float32 loses the smallest pivots
-            lattice, b = _lattice(some, H.astype(np.float64), B[:, block].astype(np.float64))
+            return _lattice(some, H.astype(np.float64), B[:, block].astype(np.float64))
+
+    blocks = list(_blocks([len(own.weight) for own in vectors]))
+    for block, (lattice, b) in zip(blocks, ahead(lattice_of, blocks), strict=True):
         free = b.shape[1]
         for cell, counted, rounded in zip(cells, counts, n, strict=True):
             found = nearest(lattice, b / b.dtype.type(cell), price, counted)
@@ -95,20 +101,29 @@ class _Vectors:
 
     def between(self, H: Reals) -> Reals:
         """M^T H M, M the vectors as columns: (d, d)."""
-        half = H.take(self.weight[:, 0], axis=0)
+        d = len(self.weight)
+        whole = np.empty((d, d), H.dtype)
+        for first in range(0, d, ROWS):
+            self._rows_between(H, slice(first, first + ROWS), whole[first : first + ROWS])
+        return whole
+
+    def _rows_between(self, H: Reals, rows: slice, found: Reals) -> None:
+        """Some rows of ``between`` into ``found``."""
+        weight = self.weight[rows]
+        value = self.value[rows]
+        half = H.take(weight[:, 0], axis=0)
         plain = bool((self.value[:, 0] == 1).all())  # most layers' vectors are weights themselves
         if not plain:
-            half *= self.value[:, :1]
+            half *= value[:, :1]
         for e in range(1, self.weight.shape[1]):
-            some = np.flatnonzero(self.value[:, e])
-            half[some] += H[self.weight[some, e]] * self.value[some, e, None]
-        whole = half.take(self.weight[:, 0], axis=1)
+            some = np.flatnonzero(value[:, e])
+            half[some] += H[weight[some, e]] * value[some, e, None]
+        half.take(self.weight[:, 0], axis=1, out=found, mode="clip")  # which needs no copy
         if not plain:
-            whole *= self.value[:, 0]
+            found *= self.value[:, 0]
         for e in range(1, self.weight.shape[1]):
             some = np.flatnonzero(self.value[:, e])
-            whole[:, some] += half.take(self.weight[some, e], axis=1) * self.value[some, e]
-        return whole
+            found[:, some] += half.take(self.weight[some, e], axis=1) * self.value[some, e]
 
     def products(self, b: Reals) -> Reals:
         """The product M^T b: (d,)."""
@@ -125,7 +140,7 @@ def _lattice(vectors: Sequence[_Vectors], H: Reals, B: Reals) -> tuple[Lattice, 
     H: (n, n), B: (n, K), both float32 or float64.  Raises ValueError if a M^T H M is not positive
     definite in these numbers, or only by chance.
     """
-    lattice = factored([own.between(H) for own in vectors])
+    lattice = factored(on_all_cores(lambda own: own.between(H), vectors))
     if H.dtype == np.float32 and (lattice.stiffness < NOTHING * lattice.curvature).any():
         raise ValueError("float32 loses the smallest pivots")
     b = np.zeros(lattice.counted.shape, H.dtype)

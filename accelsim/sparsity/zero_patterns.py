@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.arrays import Array, Flags, Floats, Ints
+from accelsim.threads import on_all_cores
 
 BLOCK = 1 << 14  # filters worked on at a time
 
@@ -55,14 +56,17 @@ def zero_pattern(
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     products = np.einsum("ai,aj->aij", rows, rows).reshape(len(rows), -1)
     projectors = np.empty((len(bound), taps, taps), np.float32)
-    for first in range(0, len(bound), BLOCK):
-        block = bound[first : first + BLOCK]
+
+    def fill(some: slice) -> None:
+        block = bound[some]
         conditions = (zero_W[block] @ products).reshape(-1, taps, taps)
         conditions[:, np.arange(taps), np.arange(taps)] += zero_w[block]
         eigenvalues, vectors = np.linalg.eigh(conditions)
         free = vectors * (eigenvalues < 1e-8)[:, None, :]
         projector = free @ free.swapaxes(1, 2)
-        projectors[first : first + BLOCK] = np.where(np.abs(projector) < 1e-9, 0, projector)
+        projectors[some] = np.where(np.abs(projector) < 1e-9, 0, projector)
+
+    on_all_cores(fill, [slice(first, first + BLOCK) for first in range(0, len(bound), BLOCK)])
     return ZeroPattern(mask, bound, projectors)
 
 

@@ -8,12 +8,15 @@ from accelsim.workload.layer import (
     ALONE,
     CHANNEL_BLOCK,
     MAX_BATCH,
+    MAX_DRAWN_WEIGHTS,
     MAX_WEIGHTS,
     Drawn,
     LayerWork,
     Surroundings,
     WeightsCome,
     block_sizes,
+    filters_in_order,
+    over_taps,
 )
 from accelsim.workload.table import (
     LayerTable,
@@ -29,6 +32,7 @@ __all__ = [
     "ALONE",
     "CHANNEL_BLOCK",
     "MAX_BATCH",
+    "MAX_DRAWN_WEIGHTS",
     "MAX_WEIGHTS",
     "Drawn",
     "LayerTable",
@@ -37,10 +41,12 @@ __all__ = [
     "TableWorks",
     "WeightsCome",
     "block_sizes",
+    "filters_in_order",
     "find_table",
     "layer_works",
     "load_table",
     "made_once",
+    "over_taps",
     "without_weights",
 ]
 
@@ -48,7 +54,7 @@ __all__ = [
 def layer_works(model: DualModel | LayerTable, batch: int = 1) -> Sequence[LayerWork]:
     """What each layer of the model asks, in order, for a batch of images; a table's are made each time they are read.
 
-    Raises ValueError if batch < 1, InputError if a layer of a table has over MAX_WEIGHTS weights.
+    Raises ValueError if batch < 1, InputError if a layer of a table has too many weights.
     """
     if batch < 1:
         raise ValueError(f"batch is {batch}, expected at least 1")

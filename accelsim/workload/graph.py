@@ -57,7 +57,7 @@ from accelsim.network.tensors import (
     Take,
     Transpose,
 )
-from accelsim.workload.layer import MAX_WEIGHTS, LayerWork
+from accelsim.workload.layer import MAX_DRAWN_WEIGHTS, LayerWork
 
 # Layers whose output path others ride on, those that ride, those that only move numbers.
 COMPUTE = (Conv, Linear, Add, Combine, MatrixProduct, AveragePool, GlobalAveragePool)
@@ -190,10 +190,10 @@ def _product_work(
     M = a[-2]
     K = a[-1]
     N = b[-1]
-    if stack * K * N > MAX_WEIGHTS:
+    if stack * K * N > MAX_DRAWN_WEIGHTS:
         raise InputError(
             f"{graph.name}: layer {node.name} multiplies by {stack * K * N} numbers in a batch of {batch}, "
-            f"expected at most {MAX_WEIGHTS}"
+            f"expected at most {MAX_DRAWN_WEIGHTS}"
         )
     return LayerWork(
         node.name,

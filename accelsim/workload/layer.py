@@ -25,7 +25,8 @@ WeightsCome = Literal["loaded", "kept", "there"]
 Kind = Literal["conv", "linear", "pool", "add", "other"]
 
 MAX_BATCH = 4096  # images of a run
-MAX_WEIGHTS = 1 << 28  # of a layer that is not a file's: a gigabyte
+MAX_WEIGHTS = 1 << 31  # of a layer that is not a file's, where none is zero, so that none is drawn
+MAX_DRAWN_WEIGHTS = 1 << 28  # of another one: a gigabyte
 CHANNEL_BLOCK = 16  # input channels are counted, stored and tiled in blocks of this many
 PACKED = 2  # masks of a layer, a bit a flag
 REMEMBERED = 16  # counts of a layer, each of the size of its masks
@@ -312,6 +313,16 @@ class LayerWork:
         """Density of the inputs of each convolution group: (groups, C / groups)."""
         density = np.broadcast_to(self.input_density, (self.in_channels,)).reshape(self.groups, -1)
         return density.astype(np.float64)
+
+
+def over_taps(blocks: Ints) -> Ints:
+    """``block_nonzeros`` of all taps together: (K, blocks); of a single tap no copy."""
+    return np.asarray(blocks[0] if len(blocks) == 1 else blocks.sum(axis=0))
+
+
+def filters_in_order(values: NDArray[Any], order: Ints | slice) -> NDArray[Any]:
+    """(..., K, blocks) with the filters in another order; no copy where all are one, seen K times."""
+    return values if values.strides[-2] == 0 else values[..., order, :]
 
 
 def block_sizes(channels: int) -> Ints:

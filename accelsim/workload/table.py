@@ -24,7 +24,7 @@ from accelsim.memo import Memo
 from accelsim.names import of_file
 from accelsim.network.table_layer import TableLayer, as_product
 from accelsim.network.tables import read_table
-from accelsim.workload.layer import MAX_WEIGHTS, Drawn, Kind, LayerWork
+from accelsim.workload.layer import MAX_DRAWN_WEIGHTS, MAX_WEIGHTS, Drawn, Kind, LayerWork
 
 HELD_WEIGHTS = 150_000_000  # of a table whose layers are made once: 600 MB, enough for VGG-16
 DRAWN_WEIGHTS = 1 << 25  # of layers of another one, with all that was made of them; or one layer's
@@ -156,12 +156,15 @@ def without_weights(works: Sequence[LayerWork]) -> Iterable[LayerWork]:
 def table_works(table: LayerTable, batch: int) -> TableWorks:
     """What each layer of a table asks, in order.
 
-    Raises InputError if a layer has over MAX_WEIGHTS weights.
+    Raises InputError if a layer has over MAX_WEIGHTS weights, or over MAX_DRAWN_WEIGHTS of which some are zero.
     """
     for layer in table.layers:
-        if layer.weights > MAX_WEIGHTS:
+        drawn = layer.weight_density < 1
+        most = MAX_DRAWN_WEIGHTS if drawn else MAX_WEIGHTS
+        if layer.weights > most:
             raise InputError(
-                f"{table.name}: layer {layer.name} has {layer.weights} weights, expected at most {MAX_WEIGHTS}"
+                f"{table.name}: layer {layer.name} has {layer.weights} weights{' with zeros' if drawn else ''}, "
+                f"expected at most {most}"
             )
     return TableWorks(table, batch)
 

@@ -149,6 +149,24 @@ def test_the_matrices_held_at_a_time_do_not_matter(monkeypatch: pytest.MonkeyPat
         np.testing.assert_array_equal(one_by_one.indices[name], n)
 
 
+@pytest.mark.parametrize("price", [0.0, 0.1])
+def test_cores_do_not_matter(price: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor how many rows of a matrix are gathered together; a price counts on from block to block."""
+    network = chain()
+    images, _ = smooth_images()
+    quantized = quantize(network, 0.1, 0.0)
+    zeros = zeros_of_filters(network, TILES, 0.5, quantized.quantizer)
+    monkeypatch.setattr(whole_weights, "CHANNELS", 3)
+    found = []
+    for cores, rows in ((1, whole_weights.ROWS), (1, 5), (2, whole_weights.ROWS)):
+        monkeypatch.setattr("accelsim.threads.cores", lambda cores=cores: cores)
+        monkeypatch.setattr(whole_weights, "ROWS", rows)
+        found.append(fitted(quantized, network, zeros, images, price).indices)
+    for other in found[1:]:
+        for name, n in found[0].items():
+            np.testing.assert_array_equal(other[name], n)
+
+
 def test_fitting_goes_without_dither() -> None:
     with pytest.raises(ValueError, match="fit: expected neither dither nor tune"):
         CompressionRecipe(fit=8, dither=1)

@@ -138,8 +138,11 @@ def test_there_is_a_page_as_soon_as_there_is_a_file(tmp_path, monkeypatch, capsy
         pages.append((folder / "report.html").read_text())
         raise InputError("cannot be kept")
 
+    compared = []
+    report = explored_page.report_files
     quick(monkeypatch, budgets=((6.0, 1.8), (12.0, 2.8)))
     monkeypatch.setattr(explored_page, "PAIRS", PAIRS[1:2])
+    monkeypatch.setattr(explored_page, "report_files", lambda of: compared.append(of) or report(of))
     monkeypatch.setattr(own_network, "sparse_point", keep)
     model = write_small(tmp_path)
     assert main(["explore", str(model), "--images", str(tmp_path / "images.npz"), "-o", str(folder)]) == 0
@@ -147,6 +150,7 @@ def test_there_is_a_page_as_soon_as_there_is_a_file(tmp_path, monkeypatch, capsy
         assert f"1 file so far, {awaited} to be made, 2 machines" in page
     assert "so far" not in (folder / "report.html").read_text()
     assert capsys.readouterr().err.count(f"page so far: {folder}") == 2
+    assert len(compared) == 1  # of three pages, the one file's comparison
 
 
 def test_two_explorations_do_not_share_a_folder(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from accelsim.compression.importing import Wishes
 from accelsim.compression.sparsified import Asked
 from accelsim.explore.own_network import PAIRS, explore_network
 from accelsim.explore.sweep import run_sweep
-from accelsim.report.explored import write_exploration
+from accelsim.report.explored import ExplorationPages
 from accelsim.report.sweep_report import sweep_report
 from tests.explore.small import write_small, write_sweep
 
@@ -70,7 +70,7 @@ def explored(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("explored")
     model = write_small(folder)
     found = explore_network(model, folder / "out", Wishes(), Asked(images=folder / "images.npz"), lambda line: None)
-    write_exploration(folder / "out", found, "accelsim explore small.dual -o out")
+    ExplorationPages(folder / "out", "accelsim explore small.dual -o out").write(found)
     return folder / "out"
 
 

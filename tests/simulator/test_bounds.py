@@ -1,10 +1,12 @@
 """Bounds of what a run takes: layers of too many steps are refused early, by name and number; others stay the same."""
 
 import gc
+import json
 import resource
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -177,6 +179,37 @@ def test_the_largest_table_takes_a_gigabyte_and_a_half_at_most():
     line = ["simulate", "vgg16", "spatial-16x16", "--engine", "fast", "--json"]
     done = subprocess.run([sys.executable, "-c", program, *line], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stderr.splitlines()[-1]) < 1.5 * MEGABYTE  # kilobytes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", ["spatial-16x16", "winograd-16x16"])
+def test_a_layer_of_half_a_billion_weights_takes_a_gigabyte_and_a_half_at_most(machine, tmp_path):
+    # The largest layer of SCALE-Sim's topologies/transformer/transformer_weightgrad.csv (scale-sim-v2).
+    head = "Layer name, Ifmap height, ifmap width, filter height, filter width, channels, num filters, strides,"
+    (tmp_path / "weightgrad.csv").write_text(f"{head}\nLayer 7, 1024, 8192, 1, 8192, 1, 65536, 1,\n")
+    program = (
+        "import sys; from accelsim.cli import main; status = main(sys.argv[1:]); "
+        f"print({PEAK}, file=sys.stderr); sys.exit(status)"
+    )
+    line = ["simulate", str(tmp_path / "weightgrad.csv"), machine, "--engine", "fast", "--json"]
+    done = subprocess.run([sys.executable, "-c", program, *line], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stderr.splitlines()[-1]) < 1.5 * MEGABYTE  # kilobytes
+    assert json.loads(done.stdout)["total"]["effectual_macs"] == 1024 * 8192 * 65536
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "hwconfigs").glob("*.yaml")))
+def test_weights_that_are_known_to_be_no_zeros_cost_as_those_that_were_looked_at(name):
+    row = {"kind": "conv", "in_channels": 40, "out_channels": 24, "height": 9, "width": 8}
+    kernels = {"a": (1, 1), "b": (3, 3), "c": (5, 5)}
+    rows = [row | {"name": name, "kernel": kernel, "padding": kernel[0] // 2} for name, kernel in kernels.items()]
+    known = list(layer_works(table(*rows)))
+    assert all(work.all_nonzero for work in known)
+    looked = [replace(work, weights=np.ones(work.weights.shape, np.float32), coded_bits=None) for work in known]
+    machine = accelsim.load_hardware(name)
+    if getattr(machine, "decoder", None) is not None:
+        machine = accelsim.load_hardware(name, ["decoder=null"])
+    ours, theirs = (run_rows(works, machine, "fast") for works in (known, looked))
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "hwconfigs").glob("*.yaml")))

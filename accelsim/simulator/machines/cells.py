@@ -37,7 +37,7 @@ from accelsim.simulator.tiles.schedule import best_planner, best_schedule, check
 from accelsim.simulator.time.plan import Planner
 from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import tile_additions
-from accelsim.workload import LayerWork, block_sizes
+from accelsim.workload import LayerWork, block_sizes, over_taps
 
 
 class Cells(KeyGroup):
@@ -115,7 +115,7 @@ def _direct_mode(work: LayerWork, machine: CellsMachine) -> Mode:
     cells = machine.cells
     R, S = work.kernel
     blocks = work.block_nonzeros()
-    stored = weight_bits(work, machine, blocks.sum(axis=0), R * S)
+    stored = weight_bits(work, machine, over_taps(blocks), R * S)
     dense = int(dense_slots(work, blocks, R * S).sum())
     executed = dense
     gated = 0
@@ -156,7 +156,7 @@ def _winograd_mode(work: LayerWork, machine: CellsMachine) -> Mode:
     points = machine.points_of(m)
     blocks = work.block_nonzeros(m, points=points)
     taps, K, channel_blocks = blocks.shape
-    stored = weight_bits(work, machine, blocks.sum(axis=0), taps)
+    stored = weight_bits(work, machine, over_taps(blocks), taps)
     dense = int(dense_slots(work, blocks, 1).sum())
     gates = machine.zero_handling == "gate"
     nonzeros = int(blocks.sum())

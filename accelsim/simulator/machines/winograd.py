@@ -57,7 +57,7 @@ from accelsim.simulator.time.schedule import Schedule
 from accelsim.transforms.adders import exact_bits, inverse_unit, serial_inverse_additions, tile_additions
 from accelsim.transforms.decomposition import KernelPiece, pieces
 from accelsim.transforms.winograd import POINTS, Points
-from accelsim.workload import LayerWork
+from accelsim.workload import LayerWork, filters_in_order, over_taps
 
 MAX_POINTS = len(POINTS)
 LANE_INVERSE_CYCLES = 2  # a finished tap into its row of outputs, the row into the m x m
@@ -349,14 +349,15 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[KernelP
     nonzeros = int(blocks.sum())
     counts = blocks if machine.zero_handling == "skip_weights" else dense
     # In CSR each tap of a filter is a row of its own, so that its lane finds it.
-    rows = blocks if machine.weight_format == "csr" else blocks.sum(axis=0, keepdims=True)
+    rows = blocks if machine.weight_format == "csr" else over_taps(blocks)[None]
     window = len(blocks) // len(rows)
-    stored = np.sum([weight_bits(work, machine, row, window) for row in rows], axis=0)[order]
+    of_rows = [weight_bits(work, machine, row, window) for row in rows]
+    stored = filters_in_order(of_rows[0] if len(of_rows) == 1 else np.sum(of_rows, axis=0), order)
     dram_bits = stored
     on_chip = machine.weight_transform == "on_chip"
     if on_chip:  # weights travel in the file's spatial form
         window = work.kernel[0] * work.kernel[1]
-        dram_bits = weight_bits(work, machine, work.block_nonzeros().sum(axis=0), window)[order]
+        dram_bits = filters_in_order(weight_bits(work, machine, over_taps(work.block_nonzeros()), window), order)
     if machine.decoder is not None:
         dram_bits = coded_bits(work, machine)[order]
     split = "" if not parts else "-polyphase" if max(work.stride) > 1 else "-split"
@@ -364,7 +365,7 @@ def _on_one_lane(work: LayerWork, machine: WinogradMachine, parts: tuple[KernelP
         name=f"winograd-f{m}{split}",
         work=work.without_weights(),
         m=m,
-        slots=Slots(counts[:, order]),
+        slots=Slots(filters_in_order(counts, order)),
         executed=int(dense.sum()) if machine.zero_handling == "none" else nonzeros,
         gated=int(dense.sum()) - nonzeros if machine.zero_handling == "gate" else 0,
         stored_bits=stored,

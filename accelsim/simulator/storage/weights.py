@@ -26,6 +26,8 @@ def weight_bits(
 
     nonzeros: (K, blocks) int64.  window: stored positions of each filter and input channel.
     """
+    if len(nonzeros) > 1 and nonzeros.strides[0] == 0:  # all filters are one, seen K times
+        return np.broadcast_to(weight_bits(work, machine, nonzeros[:1], window), nonzeros.shape)
     channels = work.in_channels // work.groups
     sizes = block_sizes(channels) * window
 

@@ -23,11 +23,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from accelsim.arrays import Array
 from accelsim.errors import InputError
 from accelsim.simulator.tiles.description import TiledDescription
 from accelsim.simulator.tiles.mode import Mode, Window
 from accelsim.simulator.tiles.rooms import NoTile, worth_scoring
-from accelsim.workload import ALONE, CHANNEL_BLOCK, LayerWork
+from accelsim.workload import ALONE, CHANNEL_BLOCK, Drawn, LayerWork
 
 Chosen = TypeVar("Chosen")
 Modes = tuple[Mode, ...]
@@ -68,12 +69,18 @@ def in_pieces(work: LayerWork, rows: int, cols: int) -> LayerWork:
 
     Channels of a group are ordered piece by piece, top to bottom and left to right.
     """
-    weights = work.filters()
-    K, C = weights.shape[:2]
+    if work.weights is None:
+        raise ValueError(f"layer {work.name}: no weights")
+    K, C = work.weights.shape[:2]
     R, S = work.kernel
     parts = R // rows, S // cols
-    weights = weights.reshape(K, C, parts[0], rows, parts[1], cols).transpose(0, 2, 4, 1, 3, 5)
     n_pieces = parts[0] * parts[1]
+    shape = (K, C * n_pieces, rows, cols)
+
+    def cut() -> Array:
+        weights = work.filters().reshape(K, C, parts[0], rows, parts[1], cols)
+        return weights.transpose(0, 2, 4, 1, 3, 5).reshape(shape)
+
     height, width = (
         (outputs - 1) * stride + dilation * (taps - 1) + 1
         for outputs, stride, dilation, taps in zip(
@@ -87,7 +94,7 @@ def in_pieces(work: LayerWork, rows: int, cols: int) -> LayerWork:
         width=width,
         kernel=(rows, cols),
         padding=(0, 0),
-        weights=weights.reshape(K, C * n_pieces, rows, cols),
+        weights=Drawn(shape, cut, dense=True) if work.all_nonzero else cut(),
         winograd_threshold=None,
         winograd_density=None,
         input_density=np.tile(work.group_density(), (1, n_pieces)).ravel().astype(np.float32),

@@ -25,7 +25,7 @@ from accelsim.simulator.storage.weights import coded_bits, dense_slots, executed
 from accelsim.simulator.tiles.activity import spatial_products
 from accelsim.simulator.tiles.description import SkippingDescription
 from accelsim.simulator.tiles.mode import LaneArray, Mode, Slots, SlotSums, operand_widths
-from accelsim.workload import CHANNEL_BLOCK, LayerWork
+from accelsim.workload import CHANNEL_BLOCK, LayerWork, filters_in_order, over_taps
 
 
 def gemm_mode(work: LayerWork, machine: SkippingDescription, name: str, lanes: LaneArray) -> Mode:
@@ -78,15 +78,15 @@ def _on_one_lane(work: LayerWork, machine: SkippingDescription) -> Mode:
     R, S = work.kernel
     slots = _slots(work, machine, blocks, R * S)
     executed, gated = executed_macs(work, machine)
-    stored = weight_bits(work, machine, blocks.sum(axis=0), R * S)[order]
+    stored = filters_in_order(weight_bits(work, machine, over_taps(blocks), R * S), order)
     return Mode(
         name="gemm",
         work=work.without_weights(),
         m=1,
         slots=Slots(
-            counts=slots.counts[:, order],
-            variance=None if slots.variance is None else slots.variance[:, order],
-            most=None if slots.most is None else slots.most[:, order],
+            counts=filters_in_order(slots.counts, order),
+            variance=None if slots.variance is None else filters_in_order(slots.variance, order),
+            most=None if slots.most is None else filters_in_order(slots.most, order),
         ),
         executed=executed,
         gated=gated,

@@ -186,9 +186,14 @@ def _running_sums(mode: Mode) -> tuple[NDArray[Any], ...]:
 def _summed(values: NDArray[Any]) -> NDArray[Any]:
     """(taps, K, blocks) -> (taps, K, blocks + 1): sums before each block.
 
-    Counts as int32: 2^28 weights at most.
+    Counts as int32 where a filter's fit.
     """
-    dtype = np.float64 if values.dtype.kind == "f" else np.int32
+    taps, K, blocks = values.shape
+    if K > 1 and values.strides[1] == 0:  # all filters are one, seen K times
+        return np.broadcast_to(_summed(values[:, :1]), (taps, K, blocks + 1))
+    dtype: type = np.float64
+    if values.dtype.kind != "f":
+        dtype = np.int32 if int(values.max(initial=0)) * blocks < 1 << 31 else np.int64
     sums = np.zeros((*values.shape[:2], values.shape[2] + 1), dtype)
     values.cumsum(axis=2, dtype=dtype, out=sums[..., 1:])
     return sums
