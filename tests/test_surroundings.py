@@ -1,8 +1,11 @@
 """What a command's surroundings may be: a pipe that nobody reads, a terminal of no width."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +83,37 @@ sys.exit(run())
 def test_ctrl_c_while_the_program_is_being_read_is_no_traceback():
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=ROOT, capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+SWEEP = """
+name: small
+models: [n.dual]
+axes: {rows: [4, 8, 16, 32]}
+machines: {array: {base: spatial-16x16, set: {pe_array.rows: rows}}}
+report: {objectives: [cycles, energy_pj]}
+"""
+
+
+def children(pid):
+    """Processes that any thread of a process has started, by Linux's account."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [child for each in lists for child in each.read_text().split()]
+
+
+def test_ctrl_c_early_in_a_sweep_is_the_sweeps_alone(tmp_path):
+    """A terminal sends it to all processes of a command, and workers were still being read then."""
+    write_small(tmp_path / "n.dual")
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    line = [sys.executable, "-m", "accelsim", "sweep", "s.yaml", "-o", "out", "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(line, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, process_group=0) as sweep:
+        end = time.monotonic() + 300
+        while not children(sweep.pid):
+            assert sweep.poll() is None, "ended before it had a worker"
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        time.sleep(0.1)
+        os.killpg(sweep.pid, signal.SIGINT)
+        said = sweep.communicate(timeout=300)[1]
+    assert sweep.returncode == 130
+    assert b"Traceback" not in said

@@ -120,6 +120,7 @@ class _Worker(threading.Thread):
                     stdout=subprocess.PIPE,
                     encoding="utf-8",
                     env={**os.environ, **_ONE_THREAD},
+                    process_group=0,  # Ctrl-C is for the sweep, also while the worker is still being read
                 )
             return self._process
 

@@ -19,7 +19,7 @@ def main() -> None:
     """Do tasks until there are no more."""
     gc.freeze()  # what is imported stays
     gc.set_threshold(BETWEEN_COLLECTIONS)
-    # Ctrl-C is for the sweep, which then lets go of us
+    # Ctrl-C is for the sweep, which then lets go of us: also where it has put us into its own group
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
