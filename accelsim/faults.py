@@ -5,14 +5,15 @@ import re
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
-
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from accelsim.errors import InputError
 
-Record = TypeVar("Record", bound=BaseModel)
+if TYPE_CHECKING:  # at work only where a file is read, so that `import accelsim` does not wait for it
+    from pydantic import BaseModel, ValidationError
+    from pydantic.fields import FieldInfo
+
+Record = TypeVar("Record", bound="BaseModel")
 
 SHOWN_FAULTS = 12
 # which of several forms it tried, in a key's path
@@ -33,6 +34,8 @@ def validated(path: Path, schema: type[Record], data: Mapping[str, Any]) -> Reco
 
     Raises InputError that names the file and every fault.
     """
+    from pydantic import ValidationError
+
     try:
         return schema.model_validate(data)
     except ValidationError as error:
@@ -40,8 +43,8 @@ def validated(path: Path, schema: type[Record], data: Mapping[str, Any]) -> Reco
 
 
 def explain(
-    error: ValidationError,
-    model: type[BaseModel] | None,
+    error: "ValidationError",
+    model: "type[BaseModel] | None",
     elsewhere: Mapping[str, str] | None = None,
 ) -> str:
     """All faults, separated by semicolons.
@@ -83,7 +86,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f", expected one of {', '.join(names)}" if 0 < len(names) <= 30 else ""
 
 
-def dotted_keys(record: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def dotted_keys(record: "type[BaseModel]", prefix: str = "") -> "Iterator[tuple[str, FieldInfo]]":
     """Every key of a record and of its groups, as ``pe_array.rows``, that holds a value and no group."""
     for name, field in record.model_fields.items():
         inner = _group(field.annotation)
@@ -93,13 +96,15 @@ def dotted_keys(record: type[BaseModel], prefix: str = "") -> Iterator[tuple[str
             yield from dotted_keys(inner, f"{prefix}{name}.")
 
 
-def _group(annotation: Any) -> type[BaseModel] | None:
+def _group(annotation: Any) -> "type[BaseModel] | None":
     """The record that a key holds, alone or beside None."""
+    from pydantic import BaseModel
+
     options = (annotation, *get_args(annotation))
     return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
 
 
-def _fields(model: type[BaseModel] | None, path: list[str]) -> list[str]:
+def _fields(model: "type[BaseModel] | None", path: list[str]) -> list[str]:
     """The keys that the record at a path may have."""
     for part in path:
         if model is None or part not in model.model_fields:
