@@ -63,6 +63,8 @@ def read_labelled(
     array ``labels``, if it has one.
     """
     most = min(most, max(1, MAX_BYTES // int(np.prod(shape))))
+    if not path.exists():
+        raise InputError(f"{path}: No such file or directory, expected a folder of pictures or an .npz file of images")
     if not path.is_dir():
         if labels is not None:
             raise InputError(f"{labels}: labels beside {path}, expected them in it, as the array 'labels'")

@@ -129,6 +129,12 @@ def test_labels_beside_a_file_of_images_are_refused(folder):
         read_labelled(folder / "a.npz", SHAPE, 10, table(folder, "file,label\na.png,1\n"))
 
 
+def test_where_there_is_nothing_a_folder_would_do(tmp_path):
+    wanted = "nowhere: No such file or directory, expected a folder of pictures or an .npz file of images"
+    with pytest.raises(InputError, match=wanted):
+        read_samples(tmp_path / "nowhere", (8, 8, 3), 10)
+
+
 def test_a_picture_of_one_row_takes_no_gigabytes(tmp_path):
     Image.new("RGB", (60_000, 1)).save(tmp_path / "a.png")
     tracemalloc.start()
