@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,10 @@ def test_ctrl_c_early_in_a_sweep_is_the_sweeps_alone(tmp_path):
     (tmp_path / "s.yaml").write_text(SWEEP)
     line = [sys.executable, "-m", "accelsim", "sweep", "s.yaml", "-o", "out", "--workers", "2"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(line, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, process_group=0) as sweep:
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # also where the tests run in the background
+    with subprocess.Popen(
+        line, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, process_group=0, preexec_fn=heeding
+    ) as sweep:
         end = time.monotonic() + 300
         while not children(sweep.pid):
             assert sweep.poll() is None, "ended before it had a worker"
