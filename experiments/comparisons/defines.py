@@ -7,7 +7,7 @@ on an array of as many multipliers (1,024), as much memory for maps and for weig
 bytes a cycle) as its Meta-prototype-like machine; like DeFiNES there, it looks for the least traffic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import accelsim
 from accelsim.network.table_layer import TableLayer
@@ -83,20 +83,26 @@ def our_bytes(table: LayerTable) -> dict[str, int]:
 
 def rows() -> list[Row]:
     """Bytes layer by layer and depth-first, and what the one saves of the other."""
-    theirs = published_bytes(network().layers)
-    ours = our_bytes(network())
-    found = [
-        compared(
-            f"DRAM bytes of FSRCNN, {level}",
-            REFERENCE,
-            [(ours[level], theirs[level])],
-            COMMAND,
-            f"{ours[level] / 1e6:.2f} for {theirs[level] / 1e6:.2f} MB",
-        )
-        for level in LEVELS
-    ]
-    gain = ours["layers"] / ours["depth-first"]
-    their_gain = theirs["layers"] / theirs["depth-first"]
-    remark = f"{gain:.1f} for {their_gain:.1f} times fewer"
-    what = "what depth-first saves of FSRCNN's DRAM bytes"
-    return [*found, compared(what, REFERENCE, [(gain, their_gain)], COMMAND, remark)]
+    return rows_by_level(
+        "DRAM bytes of FSRCNN", REFERENCE, COMMAND, our_bytes(network()), published_bytes(network().layers)
+    )
+
+
+def rows_by_level(
+    what: str,
+    reference: str,
+    command: str,
+    ours: Mapping[str, int],
+    theirs: Mapping[str, int],
+    remarks: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """A row for the bytes of each of LEVELS, and one for what depth-first saves; remarks: more to say, by level."""
+    found = []
+    for level in LEVELS:
+        said = f"{ours[level] / 1e6:.2f} for {theirs[level] / 1e6:.2f} MB"
+        if remarks:
+            said += f"; {remarks[level]}"
+        found.append(compared(f"{what}, {level}", reference, [(ours[level], theirs[level])], command, said))
+    gain, their_gain = (count["layers"] / count["depth-first"] for count in (ours, theirs))
+    said = f"{gain:.1f} for {their_gain:.1f} times fewer"
+    return [*found, compared(f"{what}, what depth-first saves", reference, [(gain, their_gain)], command, said)]

@@ -6,8 +6,8 @@ looks for the least traffic.  Stream takes the network's input as being there, s
 
 import json
 
-from experiments.comparisons.defines import LEVELS, network, our_bytes
-from experiments.comparisons.row import Row, compared
+from experiments.comparisons.defines import LEVELS, network, our_bytes, rows_by_level
+from experiments.comparisons.row import Row
 from experiments.peers.stream import REQUIREMENTS, STORED
 
 COMMAND = "python -m experiments.peers.stream"
@@ -27,21 +27,6 @@ def rows() -> list[Row]:
     """Bytes layer by layer and depth-first, and what the one saves of the other."""
     stored = json.loads(STORED.read_text(encoding="utf-8"))
     theirs = {level: stored["levels"][level]["bytes"] for level in LEVELS}
-    own = ours(stored["rows"])
     title = f"Stream {REQUIREMENTS[0].split('==')[1]}, run live"
-    found = [
-        compared(
-            f"DRAM bytes of FSRCNN beside Stream, {level}",
-            title,
-            [(own[level], theirs[level])],
-            COMMAND,
-            f"{own[level] / 1e6:.2f} for {theirs[level] / 1e6:.2f} MB; {REMARKS[level]}",
-        )
-        for level in LEVELS
-    ]
-    gain, their_gain = (count["layers"] / count["depth-first"] for count in (own, theirs))
-    what = "what depth-first saves of FSRCNN's DRAM bytes, beside Stream"
-    return [
-        *found,
-        compared(what, title, [(gain, their_gain)], COMMAND, f"{gain:.1f} for {their_gain:.1f} times fewer"),
-    ]
+    what = "DRAM bytes of FSRCNN beside Stream"
+    return rows_by_level(what, title, COMMAND, ours(stored["rows"]), theirs, REMARKS)

@@ -1,8 +1,5 @@
 """SCALE-Sim 3 beside us: the same dense layers on the same systolic array, run live in its own Python."""
 
-import json
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +7,7 @@ from pathlib import Path
 from accelsim.workload import LayerWork
 from experiments.peers.environment import environment
 from experiments.peers.traffic import Traffic
+from experiments.peers.worker import run_worker
 
 REQUIREMENTS = ("scalesim==3.0.0", "numpy<2.4")
 DATAFLOWS = {"output_stationary": "os", "weight_stationary": "ws", "input_stationary": "is"}
@@ -88,11 +86,5 @@ def simulate(
     config = CONFIG.format(
         rows=rows, cols=cols, dataflow=DATAFLOWS[dataflow], weight_kb=weight_kb, input_kb=input_kb, output_kb=output_kb
     )
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "scale.cfg").write_text(config)
-        (folder / "topology.csv").write_text(topology(works))
-        done = subprocess.run([interpreter, "-P", WORKER, folder], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"SCALE-Sim: {done.stderr.strip()[-300:]}")
-        return [Measured(**row) for row in json.loads((folder / "result.json").read_text())]
+    found = run_worker(interpreter, WORKER, {"scale.cfg": config, "topology.csv": topology(works)})
+    return [Measured(**row) for row in found]

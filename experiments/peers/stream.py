@@ -5,14 +5,13 @@ python -m experiments.peers.stream [--rows N]    # reports/stream.json, all 540 
 
 import argparse
 import json
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from accelsim.files import write_text
 from experiments.paths import REPORTS
 from experiments.peers.environment import environment
+from experiments.peers.worker import run_worker
 
 # Stream 0.0.8 is of ZigZag 2; it imports plotly and seaborn without requiring them.
 REQUIREMENTS = ("stream-dse==0.0.8", "zigzag-dse==2.5.4", "plotly", "seaborn")
@@ -27,17 +26,9 @@ def dram_bytes(rows: int = ROWS) -> dict[str, dict[str, Any]]:
 
     Raises ``environment.Unavailable``; RuntimeError if Stream fails.
     """
-    python = environment("stream", REQUIREMENTS)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "job.json").write_text(json.dumps({"rows": rows, "buffer_kb": BUFFER_KB}))
-        # -P: the worker's folder holds modules named as the peers are.
-        command = [str(python), "-P", str(WORKER), name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-        if done.returncode:
-            raise RuntimeError(f"{WORKER.stem}: {done.stderr.strip()[-300:]}")
-        found: dict[str, dict[str, Any]] = json.loads((folder / "result.json").read_text())
-        return found
+    job = json.dumps({"rows": rows, "buffer_kb": BUFFER_KB})
+    found: dict[str, dict[str, Any]] = run_worker(environment("stream", REQUIREMENTS), WORKER, {"job.json": job})
+    return found
 
 
 def main() -> None:

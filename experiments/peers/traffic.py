@@ -1,13 +1,12 @@
 """DRAM traffic of layers as a peer counts it: the question in plain data, the peer's answer from its own Python."""
 
 import json
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelsim.workload import LayerWork
+from experiments.peers.worker import run_worker
 
 
 @dataclass(frozen=True)
@@ -47,18 +46,9 @@ def shape(work: LayerWork) -> dict[str, int]:
 
 
 def ask(interpreter: Path, worker: Path, works: Sequence[LayerWork], buffers_kb: tuple[int, int, int]) -> list[Traffic]:
-    """Run ``worker FOLDER`` on FOLDER/job.json; it writes FOLDER/result.json.  Raises RuntimeError if it fails.
+    """The traffic of the layers by a peer's worker.  Raises RuntimeError if it fails.
 
     buffers_kb: for weights, inputs and outputs.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        job = {"buffers_kb": buffers_kb, "layers": [shape(work) for work in works]}
-        (folder / "job.json").write_text(json.dumps(job))
-        # -P: the worker's folder holds modules named as the peers are.  cwd: AccelForge leaves a drawing.
-        done = subprocess.run(
-            [interpreter, "-P", worker, folder], capture_output=True, text=True, check=False, cwd=folder
-        )
-        if done.returncode:
-            raise RuntimeError(f"{worker.stem}: {done.stderr.strip()[-300:]}")
-        return [Traffic(**row) for row in json.loads((folder / "result.json").read_text())]
+    job = {"buffers_kb": buffers_kb, "layers": [shape(work) for work in works]}
+    return [Traffic(**row) for row in run_worker(interpreter, worker, {"job.json": json.dumps(job)})]
