@@ -9,7 +9,8 @@ that was interrupted takes those that are there.
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +18,12 @@ import numpy as np
 
 from accelsim.compression.importing import Wishes, eight_bit_file
 from accelsim.compression.sparsified import Asked, network_of, read_pictures, sparse_point, sparsifier_of
-from accelsim.compression.sparsify import Pictures, Sparse, compare
+from accelsim.compression.sparsify import Pictures, Sparsifier, compare
 from accelsim.dual.deploy import spatial_densities, winograd_model
 from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
+from accelsim.explore.points import LARGE, Answer, Job, side_by_side
 from accelsim.files import DUAL, alone_in, check_output, read_bytes, write_bytes, write_text
 from accelsim.network import Network
 from accelsim.results_folder import EXPLORATION, check_kind
@@ -31,6 +33,7 @@ from accelsim.simulator.machines.machine import Machine
 from accelsim.simulator.result import Result
 from accelsim.simulator.run import run
 from accelsim.simulator.verdict import Quantity, band, verdicts
+from accelsim.threads import cores
 from accelsim.workload import layer_works, made_once
 
 PAIRS = (
@@ -41,6 +44,7 @@ PAIRS = (
 )
 BUDGETS = ((6.0, 1.8), (12.0, 2.8), (20.0, 4.0))  # ratio of sizes, of multiplies
 DENSE = "dense"  # what the first file is called
+WORK = "work"  # the folder of what is found on the way
 LEVEL = "resident"  # how far the layers run as one network
 KEPT_AGREEMENT = 97.0  # %, what a file must keep of the dense network's answers
 KEPT_PSNR = 35.0  # dB, of its outputs where it gives pictures
@@ -102,13 +106,14 @@ def explore_network(
     network = network_of(source, wishes, say)
     pictures = read_pictures(network, asked, say)
     with alone_in(folder, "another exploration"):
-        return _made_of(network, pictures, source, folder, asked, say, show)
+        return _made_of(network, pictures, source, wishes, folder, asked, say, show)
 
 
 def _made_of(
     network: Network,
     pictures: Pictures,
     source: Path,
+    wishes: Wishes,
     folder: Path,
     asked: Asked,
     say: Say,
@@ -120,34 +125,80 @@ def _made_of(
     figures = compare(network, dense, pictures)
     apart = len(pictures.apart)
     found = [_made(DENSE, dense, figures, apart, say)]
-    work = folder / "work"
-    sparsifier = sparsifier_of(network, pictures, source, asked.tile, work, say)
-    for i, (ratio, cost_reduction) in enumerate(BUDGETS):
-        name = _name(ratio)
-        show(found, len(BUDGETS) - i)
-
-        def make(
-            name: str = name,
-            ratio: float = ratio,
-            cost_reduction: float = cost_reduction,
-        ) -> Sparse:
-            say(f"{name}: {ratio:g} times smaller, {cost_reduction:g} times fewer multiplies, at least")
-            return sparse_point(sparsifier, ratio, cost_reduction).sparse
-
-        try:
-            model = _file(folder, name, network, asked, make)
-        except InputError as error:
-            say(f"{name} is left out: {error}")
-            continue
-        found.append(_made(name, model, dict(model.accuracy), apart, say))
+    awaited = len(BUDGETS)
+    show(found, awaited)
+    with closing(_sparse_files(network, pictures, source, wishes, asked, folder, say)) as files:
+        for name, model in files:
+            awaited -= 1
+            if model is not None:
+                found.append(_made(name, model, dict(model.accuracy), apart, say))
+            if awaited:
+                show(found, awaited)
     best = chosen(found)
     say(f"{best.name}: simulated under each assumption that nobody measured")
     found = [replace(made, doubts=_doubts(made)) if made is best else made for made in found]
     show(found, 0)
     write_text(folder / EXPLORATION.file, json.dumps({made.name: made.figures for made in found}, indent=1))
     if len(found) > len(BUDGETS):  # else --resume tries again those that were left out
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(folder / WORK, ignore_errors=True)
     return found
+
+
+def _sparse_files(
+    network: Network,
+    pictures: Pictures,
+    source: Path,
+    wishes: Wishes,
+    asked: Asked,
+    folder: Path,
+    say: Say,
+) -> Generator[tuple[str, DualModel | None], None, None]:
+    """The file of each of ``BUDGETS`` and its name; None where the budgets cannot be kept.
+
+    Those of a large network are made side by side, a process each.
+    """
+    work = folder / WORK
+    sparsifier = sparsifier_of(network, pictures, source, asked.tile, work, say)
+    jobs = [
+        Job(_name(ratio), source, wishes, asked, work, folder / f"{_name(ratio)}.dual", ratio, cost_reduction)
+        for ratio, cost_reduction in BUDGETS
+    ]
+    there = {job.name: _there(job.out, network, asked) for job in jobs}
+    apart: list[Job] = []
+    missing = [job for job in jobs if there[job.name] is None]
+    if min(cores(), len(missing)) > 1 and sum(array.size for array in network.arrays.values()) >= LARGE:
+        with suppress(InputError):  # which each file says
+            sparsifier.price_layers()
+            apart = missing
+    with closing(side_by_side(apart, cores(), say)) as answers:
+        for job in jobs:
+            model = there[job.name]
+            if model is None:
+                try:
+                    model = _sparse_file(job, sparsifier, next(answers, Answer()), say)
+                except InputError as error:
+                    say(f"{job.name} is left out: {error}")
+            yield job.name, model
+
+
+def _there(path: Path, network: Network, asked: Asked) -> DualModel | None:
+    """The file in the folder, if it is to be resumed with and of this network's shapes."""
+    if not asked.resume or not path.is_file():
+        return None
+    model = read_dual(path)
+    return model if model.network.graph == network.graph else None
+
+
+def _sparse_file(job: Job, sparsifier: Sparsifier, answer: Answer, say: Say) -> DualModel:
+    """The file of a job, made here if no other process has.  Raises InputError if its budgets cannot be kept."""
+    if answer.error:
+        raise InputError(answer.error)
+    if answer.done:
+        return read_dual(job.out)
+    say(f"{job.name}: {job.wish}")
+    sparse = sparse_point(sparsifier, job.ratio, job.cost_reduction).sparse
+    write_bytes(job.out, sparse.content)
+    return sparse.model
 
 
 def _doubts(made: Made) -> tuple[str, ...]:
@@ -182,27 +233,6 @@ def _dense(network: Network, folder: Path, asked: Asked) -> DualModel:
             (folder / f"{_name(ratio)}.dual").unlink(missing_ok=True)
     write_bytes(path, content)
     return read_dual(path)
-
-
-def _file(
-    folder: Path,
-    name: str,
-    network: Network,
-    asked: Asked,
-    make: Callable[[], Sparse],
-) -> DualModel:
-    """The file of that name in the folder, made if it is not there, or is not of this network.
-
-    Or nothing is to be resumed.
-    """
-    path = folder / f"{name}.dual"
-    if asked.resume and path.is_file():
-        model = read_dual(path)
-        if model.network.graph == network.graph:
-            return model
-    sparse = make()
-    write_bytes(path, sparse.content)
-    return sparse.model
 
 
 def command(file: str, *machines: str) -> str:

@@ -1,0 +1,154 @@
+"""Sparse files of a network's own exploration, made side by side.
+
+Each by a process that reads the network anew and takes the prices of its layers from the work folder.
+A job in on standard input; out on standard output, a line of JSON each, what it says and its answer.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from accelsim.compression.importing import Wishes
+from accelsim.compression.sparsified import Asked, network_of, read_pictures, sparse_point, sparsifier_of
+from accelsim.errors import InputError, NumericalError
+from accelsim.files import write_bytes
+
+LARGE = 1 << 20  # weights: fewer are rounded sooner than a process has started
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to be made.
+
+    name: of the file, for people.  source, wishes, asked: the network and the pictures, as the user named them.
+    work: where the prices of its layers lie.  ratio, cost_reduction: as in ``sparse_point``.
+    """
+
+    name: str
+    source: Path
+    wishes: Wishes
+    asked: Asked
+    work: Path
+    out: Path
+    ratio: float
+    cost_reduction: float
+
+    @property
+    def wish(self) -> str:
+        """What is asked for."""
+        return f"{self.ratio:g} times smaller, {self.cost_reduction:g} times fewer multiplies, at least"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a job: the file is there, or why its budgets cannot be kept; neither if the process died."""
+
+    done: bool = False
+    error: str = ""
+
+
+def side_by_side(jobs: Sequence[Job], workers: int, say: Callable[[str], None]) -> Iterator[Answer]:
+    """The answers in the order of the jobs, so many of which are done at a time.
+
+    Closing the iterator ends the processes at once.
+    """
+    running: list[subprocess.Popen[str]] = []
+    ended = threading.Event()
+
+    def run(job: Job) -> Answer:
+        answer = Answer()
+        with suppress(BrokenPipeError, json.JSONDecodeError), _process() as process:  # killed, perhaps within a line
+            running.append(process)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            if ended.is_set():
+                process.kill()
+            process.stdin.write(_JOB.dump_json(job).decode() + "\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                message = json.loads(line)
+                if "say" in message:
+                    say(f"{job.name}: {message['say']}")
+                else:
+                    answer = Answer(**message)
+        return answer
+
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(run, job) for job in jobs]
+        try:
+            for future in futures:
+                yield future.result()
+        finally:
+            ended.set()
+            for process in list(running):
+                process.kill()
+
+
+def _process() -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "accelsim.explore.points"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        process_group=0,  # Ctrl-C is for the exploration
+    )
+
+
+def make(job: Job, say: Callable[[str], None]) -> None:
+    """Write the file of a job.
+
+    Raises InputError if its budgets cannot be kept.
+    """
+    say(job.wish)
+    network = network_of(job.source, job.wishes, _nothing)
+    pictures = read_pictures(network, job.asked, _nothing)
+    sparsifier = sparsifier_of(network, pictures, job.source, job.asked.tile, job.work, say)
+    write_bytes(job.out, sparse_point(sparsifier, job.ratio, job.cost_reduction).sparse.content)
+
+
+def main() -> None:
+    """Do one job, and end where whoever asked for it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
+
+    def tell(message: dict[str, object]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    job = _JOB.validate_json(sys.stdin.readline())
+    threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
+    try:
+        make(job, lambda text: tell({"say": text}))
+        tell({"done": True})
+    except InputError as error:
+        tell({"error": str(error)})
+    except (BrokenPipeError, MemoryError, NumericalError):  # who asked makes the file and meets what was wrong
+        os._exit(1)
+
+
+def _end_with(stdin: int) -> None:
+    """End this process when its standard input does."""
+    while os.read(stdin, 1 << 10):
+        pass
+    os._exit(1)
+
+
+def _nothing(text: str) -> None:
+    """Say nothing: the exploration has said it already."""
+
+
+_JOB = TypeAdapter(Job)
+
+if __name__ == "__main__":
+    main()
