@@ -470,6 +470,8 @@ def test_a_page_says_the_command_that_was_typed_but_for_where_its_files_go():
         "--output=x",
     ]
     assert words.typed(typed) == "accelsim compare 'a b.dual' spatial-16x16 --set clock_mhz=400"
+    explore = ["/usr/bin/accelsim", "explore", "a.onnx", "--images", "b", "-o", "out"]
+    assert words.typed([*explore, "--resume"]) == words.typed(explore) == "accelsim explore a.onnx --images b"
     assert words.typed(["/lib/accelsim/__main__.py", "models"]) == "accelsim models"
     assert (
         words.typed(["/lib/pytest/__main__.py", "tests"]) == words.typed(["own.py", "compare"]) == words.typed([]) == ""

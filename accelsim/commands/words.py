@@ -11,6 +11,7 @@ from typing import Any
 from accelsim.names import visible
 
 OUTPUT = ("-o", "--output")  # where files go
+RESUME = "--resume"  # which leads to the same files
 
 
 def say(line: str) -> None:
@@ -27,7 +28,9 @@ def print_json(content: dict[str, Any]) -> None:
 
 
 def typed(words: Sequence[str]) -> str:
-    """The command as it was typed, for a page to show, but for where its files go; empty where Python called it.
+    """The command as it was typed, for a page to show; empty where Python called it.
+
+    Left out is where its files go, and that it went on with an interrupted run: both make the same page.
 
     words: those of ``sys.argv``, the program first.
     """
@@ -36,6 +39,6 @@ def typed(words: Sequence[str]) -> str:
         return ""
     shown = ["accelsim"]
     for before, word in pairwise(words):
-        if before not in OUTPUT and word not in OUTPUT and not word.startswith("--output="):
+        if before not in OUTPUT and word not in (*OUTPUT, RESUME) and not word.startswith("--output="):
             shown.append(word)
     return shlex.join(shown)

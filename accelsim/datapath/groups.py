@@ -14,10 +14,28 @@ import numpy as np
 from accelsim.arrays import Floats
 from accelsim.network import Graph, Network, Node
 from accelsim.network.forward import fold_statistics
-from accelsim.network.layers import Affine, BatchNorm, Clip, Conv, Flatten, Linear, MaxPool, PadChannels, PadImage, Relu
+from accelsim.network.layers import (
+    Affine,
+    BatchNorm,
+    Clip,
+    Conv,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool,
+    PadChannels,
+    PadImage,
+    Relu,
+)
+from accelsim.network.tensors import Pad
 
 # Layers that hand on numbers as they are, or cut them; the outputs of all others are rounded anew.
 MOVING = (MaxPool, PadChannels, PadImage, Flatten, Relu, Clip)
+
+
+def hands_on(layer: Layer) -> bool:
+    """Whether outputs are the inputs' numbers, in the inputs' unit: ``MOVING``, or padding in front of a maximum."""
+    return isinstance(layer, MOVING) or (isinstance(layer, Pad) and layer.below_all)
 
 
 @dataclass(frozen=True)
@@ -39,7 +57,7 @@ class FusedLayer:
     @property
     def rounds(self) -> bool:
         """Whether outputs have a scale of their own."""
-        return not isinstance(self.node.layer, MOVING)
+        return not hands_on(self.node.layer)
 
 
 def groups(graph: Graph) -> tuple[FusedLayer, ...]:
@@ -69,7 +87,7 @@ def _grown(node: Node, readers: dict[str, list[Node]]) -> FusedLayer:
     norms: list[str] = []
     low, high = _bounds(node)
     at = before = node.name
-    while len(readers[at]) == 1 and not isinstance(node.layer, MOVING):
+    while len(readers[at]) == 1 and not hands_on(node.layer):
         following = readers[at][0]
         if isinstance(following.layer, Affine | BatchNorm) and isinstance(node.layer, Conv | Linear) and at == before:
             norms.append(following.name)

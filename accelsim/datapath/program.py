@@ -16,7 +16,7 @@ import numpy as np
 
 from accelsim.arrays import Floats, Ints
 from accelsim.datapath.floating import machine_filters, machine_tiles
-from accelsim.datapath.groups import MOVING, FusedLayer, groups, norm_factors, scale_and_bias
+from accelsim.datapath.groups import MOVING, FusedLayer, groups, hands_on, norm_factors, scale_and_bias
 from accelsim.datapath.scales import DOUBLE, PART, SINGLE, change, common_changes
 from accelsim.datapath.steps import (
     AverageStep,
@@ -46,12 +46,8 @@ from accelsim.network.layers import (
     Clip,
     Concat,
     Conv,
-    Flatten,
     GlobalAveragePool,
     Linear,
-    MaxPool,
-    PadChannels,
-    PadImage,
     Relu,
 )
 from accelsim.transforms.winograd import WholeTransforms, transformed_bits, whole_transforms
@@ -189,7 +185,7 @@ class _Planner:
                 return AverageStep(*common, layer=layer, change=change(ratios[0] / sizes, multiplier_bits))
             case Concat():
                 return ConcatStep(*common, changes=tuple(change(ratio, multiplier_bits) for ratio in ratios))
-            case MaxPool() | PadChannels() | PadImage() | Flatten() | Relu() | Clip():
+            case layer if hands_on(layer):
                 return SameStep(*common, node=group.node)
             case layer:
                 arrays = self.model.network.arrays

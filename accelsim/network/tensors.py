@@ -19,6 +19,7 @@ Axis = Annotated[int, Field(ge=0, le=15)]
 Sizes = Annotated[tuple[Size, ...], Field(max_length=16)]
 MAX_ELEMENTS = 1 << 31  # of one image's tensor
 MAX_INDICES = 1 << 16
+LOWEST = float(np.finfo(np.float32).min)  # stands for minus infinity, which no layer holds
 
 Function = (
     Literal["sigmoid", "tanh", "hard_sigmoid", "hard_swish", "silu", "gelu", "gelu_tanh", "mish", "leaky_relu", "elu"]
@@ -154,6 +155,11 @@ class Pad(LayerRecord):
     after: Annotated[tuple[Padding, ...], Field(max_length=16)]
     mode: Literal["constant", "reflect", "edge"] = "constant"
     value: Finite = 0.0
+
+    @property
+    def below_all(self) -> bool:
+        """Whether what it adds stands for minus infinity, which a maximum never takes."""
+        return self.mode == "constant" and self.value <= LOWEST
 
     def output_shape(self, inputs: tuple[Shape, ...]) -> Shape:
         shape = only(inputs)

@@ -51,6 +51,11 @@ def _digest(arrays: Mapping[str, Array], notes: str) -> str:
     return digest.hexdigest()
 
 
+def digest_of(**networks: Mapping[str, Array]) -> str:
+    """SHA-256 of the arrays of some networks, by what they are to a run."""
+    return _digest({f"{what}.{name}": a for what, arrays in networks.items() for name, a in arrays.items()}, "")
+
+
 def load_state(folder: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """(arrays, notes) of a run's state.  Raises InputError if there is none that can be read."""
     path = folder / STATE

@@ -23,13 +23,14 @@ _GRIDS = TypeAdapter(dict[str, list[list[SharesTried]]])
 class PriceList:
     """The layers so far, and the file that always holds them all."""
 
-    def __init__(self, path: Path, recipe: Section) -> None:
+    def __init__(self, path: Path, recipe: Section, source: str = "") -> None:
         """Begin with what the file holds, if it is of this recipe but for the size of the budgets.
 
+        source: SHA-256 of the weights and images that prices are of, where the recipe does not say.
         Raises InputError if the file is no list of prices.
         """
         self._path = path
-        self._of = _without_budgets(recipe)
+        self._of = _without_budgets(recipe) | ({"source": source} if source else {})
         self.grids: dict[str, Grid] = {}
         if not path.exists():
             return

@@ -4,7 +4,7 @@ A log and a state that a stopped run goes on from stand beside it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from accelsim.training.first_weights import start_arrays
 from accelsim.training.log import TrainingLog
 from accelsim.training.measured import measured
 from accelsim.training.named import RecipeParts
+from accelsim.training.networks import is_file
 from accelsim.training.pricelist import PriceList
 from accelsim.training.prices import Grid, PricingImages, measure
 from accelsim.training.progress import Watch, progress_bar, show_layer, show_line, show_prices
@@ -119,6 +120,11 @@ class Run:
         _check_layers(recipe, self.graph, path)
         arrays = parts.first_arrays()
         teacher = parts.teacher()
+        self.sources: dict[str, Mapping[str, Array]] = {}  # what the run has from files, by what it is
+        if recipe.start not in (None, "identity") or is_file(recipe.network):
+            self.sources["start"] = dict(arrays)
+        if teacher is not None:
+            self.sources["teacher"] = teacher.arrays
         images: Source | Patches | Features
         images, self.test = parts.images()
         patterns: dict[str, ZeroPattern] = {}
@@ -142,6 +148,8 @@ class Run:
             self.cells = checkpoint.cells_beside(resolve(recipe.start))
         moving = None if recipe.joint is None else self._moving(recipe.joint, network)
         self.trainer = Trainer(recipe, network, images, teacher, patterns, moving)
+        self.digest = checkpoint.digest_of(**self.sources)
+        self.sources.clear()
         self.log = TrainingLog(out / LOG)
         self.hours = 0.0
 
@@ -157,6 +165,7 @@ class Run:
         if joint.moving.like is not None:
             path = resolve(joint.moving.like)
             like = start_arrays(self.graph, path)
+            self.sources["like"] = like
             self.cells = checkpoint.cells_beside(path)
         return MovingZeros(regularizer, zeros_by_goal(regularizer, network.arrays, joint, like))
 
@@ -170,6 +179,11 @@ class Run:
             same = False
         if not same:
             raise InputError(f"{where}: the state of another recipe, expected one of {self.path}")
+        if notes.get("weights", self.digest) != self.digest:  # older states do not say
+            raise InputError(
+                f"{where}: the state of a run from other weights than {self.path} names now (start, network, teacher "
+                "or joint.moving.like), expected the files that it began with"
+            )
         try:
             self.trainer.restore(arrays, notes)
             self.cells = checkpoint.relative_cells(notes)
@@ -254,7 +268,8 @@ class Run:
                 machine = self.machines(network, regularizer, settings, calibration.images)
             except InputError as error:
                 raise InputError(f"{self.path}: key reconstruction.budget: {error}") from None
-        prices = PriceList(self.out / PRICES, self.recipe)
+        pixels = {"fit": calibration.images, "apart": calibration.apart}
+        prices = PriceList(self.out / PRICES, self.recipe, checkpoint.digest_of(start=network.arrays, images=pixels))
 
         def note(layer: str, grid: Grid) -> None:
             prices.add(layer, grid)
@@ -351,7 +366,7 @@ class Run:
     def _save_state(self) -> None:
         """Write what a resumed run goes on from."""
         state, notes = self.trainer.state()
-        notes = notes | {"recipe": self.recipe.model_dump(mode="json"), "hours": self.hours}
+        notes = notes | {"recipe": self.recipe.model_dump(mode="json"), "hours": self.hours, "weights": self.digest}
         if self.cells:
             notes["relative_cells"] = self.cells
         checkpoint.save_state(self.out, state, notes)

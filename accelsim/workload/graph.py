@@ -68,10 +68,18 @@ KEEP_ZEROS = (Relu, Clip, Affine, BatchNorm, Flatten, Reshape, Transpose)
 
 
 def model_works(model: DualModel, batch: int) -> tuple[LayerWork, ...]:
-    """What each layer of a ``.dual`` file asks, in order, for a batch of images."""
+    """What each layer of a ``.dual`` file asks, in order, for a batch of images.
+
+    Raises InputError if none asks anything: a network that only moves numbers.
+    """
     density = _densities(model)
-    works = (_node_work(model, node, density, batch) for node in model.network.graph.nodes)
-    return tuple(work for work in works if work is not None)
+    graph = model.network.graph
+    works = tuple(work for node in graph.nodes if (work := _node_work(model, node, density, batch)) is not None)
+    if not works:
+        raise InputError(
+            f"{graph.name}: its {len(graph.nodes)} layers only move numbers, expected one at least that computes"
+        )
+    return works
 
 
 def _node_work(

@@ -177,6 +177,24 @@ def test_measured_layers_stay_and_a_run_gives_the_same_bytes_again(run: tuple[Pa
     assert (again / checkpoint.MODEL).read_bytes() == first
 
 
+def test_prices_of_other_weights_by_the_same_name_are_measured_again(run: tuple[Path, dict]) -> None:
+    """The recipe names files, and says nothing of what is in them."""
+    folder, recipe = run
+    moved = folder / "moved"
+    (moved / "out").mkdir(parents=True)
+    graph = named_graph(recipe["network"])
+    save_network(Network(graph, initial_arrays(graph, 2)), moved / "start.safetensors")
+    (moved / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"start": str(moved / "start.safetensors")}))
+    of_first = json.loads((folder / "run" / "prices.json").read_text())
+    of_first["of"]["start"] = str(moved / "start.safetensors")  # as if the file had been another one
+    del of_first["sha256"]
+    (moved / "out" / "prices.json").write_text(json.dumps(of_first))
+    train_recipe(moved / "recipe.yaml", moved / "out")
+    found = json.loads((moved / "out" / "prices.json").read_text())
+    assert found["layers"].keys() == of_first["layers"].keys()
+    assert all(found["layers"][name] != grid for name, grid in of_first["layers"].items())
+
+
 def test_bad_budgets_are_refused_in_one_line(run: tuple[Path, dict]) -> None:
     folder, recipe = run
     for change, message in (
@@ -224,6 +242,7 @@ def test_a_file_of_other_or_broken_prices_is_not_taken_over(tmp_path: Path) -> N
     prices.add("a", [[SharesTried(loss=0.5, error=2.0, noise=[3.0, 4.0], bits=[8.0, 7.0], multiplies=[6.0, 5.0])]])
     assert PriceList(path, recipe).grids == prices.grids
     assert PriceList(path, recipe.model_copy(update={"seed": 1})).grids == {}
+    assert PriceList(path, recipe, "other weights").grids == {}
     whole = path.read_text()
     for before, after in (('"error": 2.0', '"error": 3.0'), ('"seed": 0', '"seed": 8'), ('"sha256"', '"sha255"')):
         assert whole.count(before) >= 1

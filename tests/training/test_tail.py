@@ -1,5 +1,6 @@
 """Only the last layers trained: the same function, the rest untouched, zeros exact, resumed bit for bit."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,33 @@ def test_a_run_that_holds_zeros_resumes_bit_for_bit(
     assert checkpoint.load_state(tmp_path / "cut")[1]["step"] == 4
     train_recipe(recipe, tmp_path / "cut", resume=True)
     assert (tmp_path / "cut" / checkpoint.MODEL).read_bytes() == (tmp_path / "whole" / checkpoint.MODEL).read_bytes()
+
+
+@pytest.mark.parametrize("key", ["start", "teacher"])
+def test_a_run_goes_on_from_the_weights_that_it_began_with_alone(
+    tmp_path: Path,
+    data: Path,  # noqa: F811
+    held_recipe: dict[str, Any],
+    key: str,
+) -> None:
+    """Another file by the same name gave other fixed layers and other zeros to the weights of the first one."""
+    graph = named_graph(SMALL)
+    other = tmp_path / "other.safetensors"
+    shutil.copyfile(tmp_path / "sparse.safetensors", other)
+    changed = {"start": str(other)} if key == "start" else {"teacher": held_recipe["teacher"] | {"weights": str(other)}}
+    recipe = write_recipe(tmp_path, data, **held_recipe | changed)
+    run = Run(load_recipe(recipe), recipe, tmp_path / "out")
+    run._save_state()
+    before = (tmp_path / "out" / checkpoint.STATE).read_bytes()
+    arrays = load_network(graph, other).arrays
+    save_network(Network(graph, {name: 2 * array for name, array in arrays.items()}), other)
+    with pytest.raises(
+        InputError, match=r"state\.safetensors: the state of a run from other weights than .* names now"
+    ):
+        train_recipe(recipe, tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / checkpoint.STATE).read_bytes() == before
+    shutil.copyfile(tmp_path / "sparse.safetensors", other)
+    train_recipe(recipe, tmp_path / "out", resume=True)
 
 
 def test_the_last_layers_follow_rounded_ones_which_stay_to_the_bit(

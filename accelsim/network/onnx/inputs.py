@@ -9,8 +9,15 @@ from accelsim.network.tensors import Reshape
 
 # ONNX's numbers of the types of integers, and of true and false
 WHOLE = {2, 3, 4, 5, 6, 7, 9, 12, 13}
-# channels of pictures: where the last size is one of them, and the second is not, it is theirs
+# channels of pictures: where the last size is one of them, and the second is not, it is theirs,
+# unless the graph says otherwise
 COLOURS = (1, 3, 4)
+# What reads channels as the second size, by ONNX's definition; what works on each number by itself
+OF_CHANNELS_FIRST = {"Conv", "ConvInteger", "QLinearConv", "ConvTranspose", "MaxPool", "AveragePool", "LRN"}
+OF_CHANNELS_FIRST |= {"GlobalAveragePool", "GlobalMaxPool", "BatchNormalization", "InstanceNormalization"}
+OF_CHANNELS_FIRST |= {"DepthToSpace", "SpaceToDepth"}
+OF_EACH_NUMBER = {"Add", "Cast", "Clip", "DequantizeLinear", "Div", "Dropout", "Identity", "LeakyRelu", "Mul", "Neg"}
+OF_EACH_NUMBER |= {"Pad", "QuantizeLinear", "Relu", "Sigmoid", "Sub", "Sum", "Tanh"}
 
 
 def image_input(values: Sequence[Any]) -> Any:
@@ -24,10 +31,28 @@ def image_input(values: Sequence[Any]) -> Any:
     raise Unfit(f"{len(values)} inputs ({names}), expected one image" if values else "0 inputs, expected one image")
 
 
-def sizes_of(value: Any, given: Sequence[int] | None) -> tuple[int, list[int]]:
+def channels_first(graph: Any, name: str) -> bool:
+    """Whether a layer that reads the input of that name as it is takes the second size for the channels.
+
+    That is so for convolutions and pooling, also behind what works on each number by itself, and
+    not behind a transposition.
+    """
+    same = {name}
+    for node in graph.node:
+        if not node.input or node.input[0] not in same:
+            continue
+        if node.op_type in OF_CHANNELS_FIRST:
+            return True
+        if node.op_type in OF_EACH_NUMBER:
+            same.update(node.output)
+    return False
+
+
+def sizes_of(value: Any, given: Sequence[int] | None, first: bool = False) -> tuple[int, list[int]]:
     """The batch that the file states (0: any), and the sizes of one image in the file's order.
 
-    given: sizes asked for: height and width, or all of one image, or all with the batch.
+    given: sizes asked for: height and width, or all of one image, or all with the batch.  first:
+    whether the graph says that channels are in front of them.
     Raises Unfit if a size is not fixed and not given, or the input is no vector, sequence or image.
     """
     dims = value.type.tensor_type.shape.dim
@@ -38,7 +63,7 @@ def sizes_of(value: Any, given: Sequence[int] | None) -> tuple[int, list[int]]:
     if given is not None:
         asked = list(given)
         if len(asked) == 2 and len(sizes) == 3:
-            last = _channels_last(sizes)
+            last = _channels_last(sizes) and not first
             asked = [*asked, sizes[2]] if last else [sizes[0], *asked]
         if len(asked) == len(sizes) + 1:
             asked = asked[1:]
@@ -47,7 +72,7 @@ def sizes_of(value: Any, given: Sequence[int] | None) -> tuple[int, list[int]]:
         sizes = asked
     if min(sizes) < 1:
         names = [dim.dim_param or "?" if not size else str(size) for dim, size in zip(dims[1:], sizes, strict=True)]
-        example = ",".join(str(size or 224) for size in sizes)
+        example = ",".join(str(size if size > 0 else 224) for size in sizes)
         raise Unfit(
             f"input {value.name!r} is [{', '.join(['N', *names])}], expected fixed sizes, such as by "
             f"--input-shape {example}"
@@ -71,13 +96,14 @@ def _text(sizes: Sequence[int]) -> str:
     return ",".join(str(size or "?") for size in sizes)
 
 
-def started(sizes: Sequence[int]) -> tuple[Draft, Tensor]:
+def started(sizes: Sequence[int], first: bool = False) -> tuple[Draft, Tensor]:
     """A network with an input of these sizes, and the tensor that its images are.
 
+    first: whether the graph says that an image's channels are the first of them.
     Images become (H, W, C) whichever way the file has them; a sequence (C, L) is an image of one
     row, a vector one of one pixel.
     """
-    if len(sizes) == 3 and _channels_last(sizes):
+    if len(sizes) == 3 and _channels_last(sizes) and not first:
         H, W, C = sizes
         return Draft((H, W, C)), Tensor(INPUT, (H, W, C), (0, 1, 2))
     if len(sizes) == 3:

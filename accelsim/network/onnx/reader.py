@@ -21,7 +21,7 @@ from accelsim.network.graph import Graph, Network, Node, Preprocessing
 from accelsim.network.onnx.call import Call
 from accelsim.network.onnx.constants import MAX_MADE_IN_ALL, fold, made
 from accelsim.network.onnx.draft import IMAGE, Grid, Tensor, Unfit, Value
-from accelsim.network.onnx.inputs import image_input, sizes_of, started, whole_numbers
+from accelsim.network.onnx.inputs import channels_first, image_input, sizes_of, started, whole_numbers
 from accelsim.network.onnx.large import without_large
 from accelsim.network.onnx.operators import FOREIGN, MOVING, OF_INTEGERS, OPERATORS
 from accelsim.network.onnx.package import inlined, one_line, package, preprocessing_of
@@ -148,9 +148,10 @@ class _Reader:
         constants = {tensor.name for tensor in self.graph.initializer}
         inputs = [value for value in self.graph.input if value.name not in constants]
         value = image_input([value for value in inputs if value.name in used] or inputs)
-        self.batch, sizes = sizes_of(value, input_shape)
+        first = channels_first(self.graph, value.name)
+        self.batch, sizes = sizes_of(value, input_shape, first)
         self.input = (value.name, sizes)
-        self.draft, tensor = started(sizes)
+        self.draft, tensor = started(sizes, first)
         self.draft.batch = self.batch
         self.values[value.name] = replace(tensor, grid=whole_numbers(value))
         for other in inputs:

@@ -40,7 +40,7 @@ def write_onnx(network: Network, path: Path) -> None:
     """Write the network as an ONNX file, atomically; the same network gives the same bytes.
 
     Raises InputError if the network holds what ONNX writes otherwise (an even-sized response
-    normalisation).
+    normalisation, a pooling of another shape).
     """
     onnx = package(path)
     write_bytes(path, onnx_model(onnx, network).SerializeToString(deterministic=True))
@@ -104,6 +104,29 @@ def _in_file(network: Network, name: str, value: NDArray[Any]) -> NDArray[Any]:
     return value if found is None else np.ascontiguousarray(found.transpose(2, 0, 1))
 
 
+def _hangs_over(node: Node, layer: MaxPool | AveragePool, shape: Shape) -> bool:
+    """Whether windows of a pooling hang over the end of the image (H, W, C).
+
+    ONNX's shape rule counts one window more where it would begin beyond the image, which no runtime
+    computes.  Raises InputError where that is so along one side and along the other a window hangs
+    over.
+    """
+    if not layer.ceil_mode:
+        return False
+    plain = layer.model_copy(update={"ceil_mode": False}).output_shape((shape,))
+    own = layer.output_shape((shape,))
+    if own == plain:
+        return False
+    spans = (x + 2 * p - k for x, p, k in zip(shape[:2], layer.padding, layer.kernel, strict=True))
+    counted = tuple(-(-span // s) + 1 for span, s in zip(spans, layer.stride, strict=True))
+    if counted != own[:2]:
+        raise InputError(
+            f"node {node.name}: ceil_mode gives {counted[0]} x {counted[1]} windows by ONNX's shape rule, "
+            f"{own[0]} x {own[1]} begin inside the image; expected as many"
+        )
+    return True
+
+
 def _operator(
     node: Node,
     network: Network,
@@ -125,7 +148,7 @@ def _operator(
             return "BatchNormalization", [*names, *statistics], {"epsilon": 0.0}, statistics
         case MaxPool() | AveragePool() as layer:
             window = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding * 2}
-            attributes = {**window, "ceil_mode": int(layer.ceil_mode)}
+            attributes = {**window, "ceil_mode": int(_hangs_over(node, layer, network.graph.shapes[node.inputs[0]]))}
             if isinstance(layer, MaxPool):
                 return "MaxPool", [], attributes, {}
             return "AveragePool", [], {**attributes, "count_include_pad": int(layer.count_padding)}, {}
@@ -151,7 +174,9 @@ def _operator(
             return "Clip", [name if name in bounds else "" for name in wanted], {}, bounds
         case Flatten():
             return "Flatten", [], {"axis": 1}, {}
-        case Relu() | GlobalAveragePool() | Add() as layer:
-            return {"relu": "Relu", "add": "Add"}.get(layer.op, "GlobalAveragePool"), [], {}, {}
+        case Add():
+            return "Add" if len(node.inputs) == 2 else "Sum", [], {}, {}  # ONNX's Add is of two
+        case Relu() | GlobalAveragePool() as layer:
+            return "Relu" if layer.op == "relu" else "GlobalAveragePool", [], {}, {}
         case _:
             raise TypeError(f"node {node.name}: no ONNX operator for {type(node.layer).__name__}")

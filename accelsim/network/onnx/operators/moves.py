@@ -7,7 +7,7 @@ import numpy as np
 from accelsim.network.layers import Concat, PadChannels, PadImage
 from accelsim.network.onnx.call import Call
 from accelsim.network.onnx.draft import IMAGE, Tensor, Unfit, Value
-from accelsim.network.tensors import Combine, Expand, Join, Operand, Pad, Slice, Take
+from accelsim.network.tensors import LOWEST, Combine, Expand, Join, Operand, Pad, Slice, Take
 
 
 def flatten(call: Call) -> list[Value]:
@@ -273,9 +273,8 @@ def _padded(
     if mode not in ("constant", "reflect", "edge"):
         raise Unfit(f"mode is {mode!r}, expected constant, reflect or edge")
     if mode != "constant" or value or x.axes != IMAGE:
-        lowest = float(np.finfo(np.float32).min)
         stored = {"before": tuple(before[a] for a in x.axes), "after": tuple(after[a] for a in x.axes)}
-        return call.apply(Pad.model_validate({**stored, "mode": mode, "value": max(value, lowest)}), x)
+        return call.apply(Pad.model_validate({**stored, "mode": mode, "value": max(value, LOWEST)}), x)
     if any((*before[1:], *after[1:])):
         x = call.apply(PadImage(before=(before[1], before[2]), after=(after[1], after[2])), x)
     if before[0] or after[0]:

@@ -7,9 +7,8 @@ from accelsim.network.layers import AveragePool, Clip, GlobalAveragePool, LocalR
 from accelsim.network.onnx.call import Call
 from accelsim.network.onnx.draft import Draft, Tensor, Unfit, Value
 from accelsim.network.onnx.operators.products import SlidingWindow, as_rows, window, without_row
-from accelsim.network.tensors import Reduce, Resize
+from accelsim.network.tensors import LOWEST, Reduce, Resize
 
-LOWEST = float(np.finfo(np.float32).min)
 AFTER_WHICH_POSITIVE = (MaxPool, AveragePool, PadImage)
 
 
