@@ -70,7 +70,9 @@ def read_table(path: Path) -> tuple[TableLayer, ...]:
             if source not in names and source != INPUT:
                 row.fault("inputs", f"{source[:60]!r} is no layer above, expected one, or {INPUT!r}")
         if not row.faults:
-            _check_reads(layer, [known[name] for name in layer.inputs or () if name in known], row)
+            sources = [known[name] for name in layer.inputs or () if name in known]
+            if fault := fault_of_reads(layer, sources):
+                row.fault("inputs", fault)
         faults += row.faults
         if scale_sim and "DP" in layer.name and layer.in_channels > MAX_LAYERS - len(layers):
             raise InputError(f"{path}: row {number}: over {MAX_LAYERS} layers, depthwise ones a channel each")
@@ -197,25 +199,26 @@ def _check(layer: TableLayer, row: Row) -> None:
             row.fault(column, f"{row.cells[column][:40]!r} means nothing for {layer.kind}, expected an empty cell")
 
 
-def _check_reads(layer: TableLayer, sources: Sequence[TableLayer], row: Row) -> None:
-    """That the layers which a row reads make what it reads.
+def fault_of_reads(layer: TableLayer, sources: Sequence[TableLayer]) -> str:
+    """What is wrong with the layers that a row reads, where they do not make what it reads; empty if they do.
 
     A reshaping between them, which a table has no row for, makes channels of pixels, an enlargement
     more pixels; neither makes more of both.
     """
     if not sources or len(sources) < len(layer.inputs or ()):
-        return
+        return ""
     each = [source.out_channels for source in sources]
     channels = min(each) if layer.kind == "add" else sum(each)
     made = [source.batch * source.out_channels * prod(source.output_size) for source in sources]
     read = layer.batch * layer.in_channels * layer.height * layer.width
     if layer.in_channels > channels and read > (min(made) if layer.kind == "add" else sum(made)):
-        row.fault("inputs", f"{layer.in_channels} channels are read, these layers make {channels}")
+        return f"{layer.in_channels} channels are read, these layers make {channels}"
     if layer.kind == "add" and len(sources) == 1:
-        row.fault("inputs", f"{row.cells['inputs'][:60]!r} alone, expected two layers or more to add")
+        return f"{(layer.inputs or ('',))[0][:60]!r} alone, expected two layers or more to add"
     twice = len(set(layer.inputs or ())) < len(sources)
     if twice and layer.kind != "add" and layer.in_channels != channels and read != sum(made):
-        row.fault("inputs", f"a layer named twice is read twice, {channels} channels, expected {layer.in_channels}")
+        return f"a layer named twice is read twice, {channels} channels, expected {layer.in_channels}"
+    return ""
 
 
 def _without_meaning(layer: TableLayer) -> dict[str, bool]:

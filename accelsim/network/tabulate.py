@@ -1,10 +1,11 @@
 """A network as a table of layers, without its weights: shapes are enough for speed and energy.
 
-A row a layer that costs something, as ``accelsim.workload`` finds them in a ``.dual`` file;
-products of two matrices of the image (attention) are convolutions.
+A row a layer that costs something, as ``accelsim.workload`` finds them in a ``.dual`` file, and
+which rows it reads; products of two matrices of the image (attention) are convolutions.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy as np
 
 from accelsim.arrays import Array
 from accelsim.errors import InputError
-from accelsim.network.graph import Graph, Network, Node
+from accelsim.network.graph import INPUT, Graph, Network, Node
 from accelsim.network.layers import Add, AveragePool, Conv, GlobalAveragePool, Linear, LocalResponseNorm, MaxPool
 from accelsim.network.table_layer import Kind, TableLayer
+from accelsim.network.tables import fault_of_reads
 from accelsim.network.tensors import Combine, MatrixProduct, Opaque, Reduce, Resize, Softmax, Standardize
 
 
@@ -25,30 +27,44 @@ def tabulate(network: Network, density: Mapping[str, Array]) -> list[TableLayer]
     measured; 1 otherwise.
     Raises InputError that names the node which a table cannot describe.
     """
-    layers = []
+    layers: dict[str, TableLayer] = {}
+    made: dict[str, tuple[str, ...]] = {INPUT: (INPUT,)}  # by node: the rows that its output comes from
     for node in network.graph.nodes:
+        read = tuple(name for source in node.inputs for name in made[source])
         found = _row(network.graph, node)
         if found is None:
+            made[node.name] = read
             continue
+        made[node.name] = (node.name,)
         kind, sizes, settings = found
         weight = network.arrays.get(f"{node.name}.weight") if kind in ("conv", "linear") else None
         kept = 1.0 if weight is None else float(np.count_nonzero(weight)) / weight.size
         active = float(np.mean(density[node.name])) if node.name in density else 1.0
         H, W, C, K = sizes
-        layers.append(
-            TableLayer(
-                name=node.name,
-                kind=kind,
-                in_channels=C,
-                out_channels=K,
-                height=H,
-                width=W,
-                weight_density=kept,
-                activation_density=active,
-                **settings,
-            )
+        row = TableLayer(
+            name=node.name,
+            kind=kind,
+            in_channels=C,
+            out_channels=K,
+            height=H,
+            width=W,
+            weight_density=kept,
+            activation_density=active,
+            **settings,
         )
-    return layers
+        layers[node.name] = _reading(
+            row, made[node.inputs[0]] if isinstance(node.layer, MatrixProduct) else read, layers
+        )
+    return list(layers.values())
+
+
+def _reading(row: TableLayer, read: tuple[str, ...], layers: Mapping[str, TableLayer]) -> TableLayer:
+    """The row with the rows that it reads: each once where parts of one are joined, none where a table cannot say."""
+    for names in (read, tuple(dict.fromkeys(read))):
+        whole = replace(row, inputs=names)
+        if not fault_of_reads(whole, [layers[name] for name in names if name != INPUT]):
+            return whole
+    return row
 
 
 def _row(graph: Graph, node: Node) -> tuple[Kind, tuple[int, int, int, int], dict[str, Any]] | None:

@@ -18,7 +18,11 @@ from accelsim.hardware.datapath import Datapath
 from accelsim.network import INPUT, Graph, Network, Node, forward
 from accelsim.network.layers import Add, AveragePool, Conv, Flatten, Linear, MaxPool
 from accelsim.network.onnx import read_onnx, write_onnx
+from accelsim.network.tables import read_table, table_text
+from accelsim.network.tabulate import tabulate
+from accelsim.network.zoo import NETWORKS
 from accelsim.simulator.network.planning import LEVELS
+from tests.small_dual import write_small
 
 from .test_onnx import random_network
 
@@ -161,3 +165,48 @@ def test_a_network_that_only_moves_numbers_is_refused_at_every_level(tmp_path: P
                 accelsim.simulate(model, machines[0], level=level, engine=engine)
     with pytest.raises(InputError, match=line):
         accelsim.band(model, machines)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_network_takes_the_same_cycles_and_bytes_as_a_table(tmp_path: Path, level: str) -> None:
+    """Of a residual network: a table without its branches could keep no map on chip."""
+    accelsim.export(write_small(tmp_path / "small.dual"), tmp_path / "small.onnx")
+    import_file(tmp_path / "small.onnx", tmp_path / "table.csv")
+    models = [imported(tmp_path / "small.onnx"), tmp_path / "table.csv"]
+    totals = [accelsim.simulate(model, "spatial-dense-16x16", engine="fast", level=level).total for model in models]
+    for column in ("cycles", "dense_macs", "dram_read_bytes", "dram_write_bytes", "sram_read_bytes"):
+        assert totals[0][column] == totals[1][column]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_table_of_a_network_says_what_each_layer_reads_and_is_read_as_it_is(tmp_path: Path, name: str) -> None:
+    graph = NETWORKS[name]()
+    arrays = {key: np.broadcast_to(np.float32(1), shape) for key, shape in graph.parameters.items()}
+    layers = tabulate(Network(graph, arrays), {})
+    (tmp_path / "table.csv").write_text(table_text(layers))
+    assert read_table(tmp_path / "table.csv") == tuple(layers)
+    earlier = [INPUT]
+    for layer in layers:
+        assert layer.inputs is not None
+        assert set(layer.inputs) <= set(earlier)
+        earlier.append(layer.name)
+
+
+def test_halves_of_a_map_that_are_joined_again_are_of_one_row(tmp_path: Path) -> None:
+    """As in channel shuffles: a row that named the map twice would read twice its channels."""
+    conv = onnx.helper.make_node("Conv", ["x", "w"], ["a"], "a")
+    split = onnx.helper.make_node("Split", ["a"], ["b", "c"], "split", axis=1)
+    join = onnx.helper.make_node("Concat", ["c", "b"], ["d"], "join", axis=1)
+    last = onnx.helper.make_node("Conv", ["d", "w"], ["y"], "last")
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [conv, split, join, last],
+        "shuffle",
+        [value("x", onnx.TensorProto.FLOAT, (1, 4, 5, 5))],
+        [value("y", onnx.TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(RNG.standard_normal((4, 4, 1, 1)).astype(np.float32), "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "shuffle.onnx").write_bytes(model.SerializeToString())
+    import_file(tmp_path / "shuffle.onnx", tmp_path / "shuffle.csv")
+    assert [layer.inputs for layer in read_table(tmp_path / "shuffle.csv")] == [(INPUT,), ("a",)]
