@@ -104,27 +104,26 @@ def _in_file(network: Network, name: str, value: NDArray[Any]) -> NDArray[Any]:
     return value if found is None else np.ascontiguousarray(found.transpose(2, 0, 1))
 
 
-def _hangs_over(node: Node, layer: MaxPool | AveragePool, shape: Shape) -> bool:
-    """Whether windows of a pooling hang over the end of the image (H, W, C).
+def _ceil_mode(node: Node, layer: MaxPool | AveragePool, shape: Shape) -> bool:
+    """Whether a pooling of an image (H, W, C) is written with ``ceil_mode``: as it is, if all count its windows alike.
 
     ONNX's shape rule counts one window more where it would begin beyond the image, which no runtime
-    computes.  Raises InputError where that is so along one side and along the other a window hangs
-    over.
+    computes; without ``ceil_mode`` there is none.  Raises InputError where that is so along one side
+    and along the other a window hangs over the end.
     """
     if not layer.ceil_mode:
         return False
-    plain = layer.model_copy(update={"ceil_mode": False}).output_shape((shape,))
     own = layer.output_shape((shape,))
-    if own == plain:
-        return False
     spans = (x + 2 * p - k for x, p, k in zip(shape[:2], layer.padding, layer.kernel, strict=True))
     counted = tuple(-(-span // s) + 1 for span, s in zip(spans, layer.stride, strict=True))
-    if counted != own[:2]:
+    if counted == own[:2]:
+        return True
+    if own != layer.model_copy(update={"ceil_mode": False}).output_shape((shape,)):
         raise InputError(
             f"node {node.name}: ceil_mode gives {counted[0]} x {counted[1]} windows by ONNX's shape rule, "
             f"{own[0]} x {own[1]} begin inside the image; expected as many"
         )
-    return True
+    return False
 
 
 def _operator(
@@ -148,7 +147,7 @@ def _operator(
             return "BatchNormalization", [*names, *statistics], {"epsilon": 0.0}, statistics
         case MaxPool() | AveragePool() as layer:
             window = {"kernel_shape": layer.kernel, "strides": layer.stride, "pads": layer.padding * 2}
-            attributes = {**window, "ceil_mode": int(_hangs_over(node, layer, network.graph.shapes[node.inputs[0]]))}
+            attributes = {**window, "ceil_mode": int(_ceil_mode(node, layer, network.graph.shapes[node.inputs[0]]))}
             if isinstance(layer, MaxPool):
                 return "MaxPool", [], attributes, {}
             return "AveragePool", [], {**attributes, "count_include_pad": int(layer.count_padding)}, {}
