@@ -98,9 +98,9 @@ def explore_network(
     show: called after each file, so that there is a page while the others are made.
     Raises InputError if the network or the pictures cannot be read, another process explores into
     the folder, it holds other results, or the files of another network and ``asked.resume`` is set,
-    or a file that is read lies where one would be written.
+    or what is read lies where something would be written.
     """
-    check_kind(folder, EXPLORATION)
+    check_kind(folder, EXPLORATION, asked.images)
     for name in (DENSE, *(_name(ratio) for ratio, _ in BUDGETS)):
         check_output(folder / f"{name}.dual", source, asked.images, asked.labels)
     network = network_of(source, wishes, say)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Answer:
     error: str = ""
 
 
-def side_by_side(jobs: Sequence[Job], workers: int, say: Callable[[str], None]) -> Iterator[Answer]:
+def side_by_side(jobs: Sequence[Job], workers: int, say: Callable[[str], None]) -> Generator[Answer, None, None]:
     """The answers in the order of the jobs, so many of which are done at a time.
 
     Closing the iterator ends the processes at once.

@@ -158,3 +158,16 @@ def test_two_explorations_do_not_share_a_folder(tmp_path, monkeypatch):
     model = write_small(tmp_path)
     with alone_in(tmp_path / "out", "mine"), pytest.raises(InputError, match="another exploration is running there"):
         explored(model, tmp_path / "out")
+
+
+def test_no_page_is_written_among_the_pictures(tmp_path, capsys):
+    model = write_small(tmp_path / "net")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "same").symlink_to(tmp_path / "pictures")
+    for folder in ("pictures", "same"):
+        arguments = ["explore", str(model), "--images", str(tmp_path / "pictures"), "-o", str(tmp_path / folder)]
+        assert main(arguments) == 2
+        assert capsys.readouterr().err == (
+            f"error: {tmp_path / folder}: is read for what would be written there, expected another folder\n"
+        )
+    assert not list((tmp_path / "pictures").iterdir())
