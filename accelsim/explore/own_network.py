@@ -155,7 +155,8 @@ def _sparse_files(
 ) -> Generator[tuple[str, DualModel | None], None, None]:
     """The file of each of ``BUDGETS`` and its name; None where the budgets cannot be kept.
 
-    Those of a large network are made side by side, a process each.
+    Those of a large network are made side by side, a process each: one more than there are cores, for
+    much of each waits on one thread.
     """
     work = folder / WORK
     sparsifier = sparsifier_of(network, pictures, source, asked.tile, work, say)
@@ -170,7 +171,7 @@ def _sparse_files(
         with suppress(InputError):  # which each file says
             sparsifier.price_layers()
             apart = missing
-    with closing(side_by_side(apart, cores(), say)) as answers:
+    with closing(side_by_side(apart, cores() + 1, say)) as answers:
         for job in jobs:
             model = there[job.name]
             if model is None:
