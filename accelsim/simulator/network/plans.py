@@ -35,6 +35,7 @@ class GroupPlans:
         self._plans: dict[tuple[int, Surroundings], LayerPlan | InputError] = {}
         self._row_planners: Memo[Planner] = Memo(PLANNED_WEIGHTS)
         self._of_rows: dict[tuple[object, ...], LayerPlan | InputError] = {}
+        self._of_group: dict[int, list[tuple[Surroundings, LayerPlan]]] = {}  # that fit, in order
         self._known: dict[tuple[int, Surroundings], list[Surroundings]] = {}
 
     def head(self, t: int) -> LayerWork:
@@ -46,7 +47,8 @@ class GroupPlans:
         key = (t, around)
         if key not in self._plans:
             try:
-                self._plans[key] = self._kept(self._planner(t)(around))
+                plan = self._plans[key] = self._kept(self._planner(t)(around))
+                self._of_group.setdefault(t, []).append((around, plan))
             except InputError as fault:
                 self._plans[key] = fault
             self._known.setdefault((t, around.roomless), []).append(around)
@@ -99,8 +101,8 @@ class GroupPlans:
         """
         scores = [
             self._without_post(found.score, there.post_slots - around.post_slots)
-            for (u, there), found in self._plans.items()
-            if u == t and isinstance(found, LayerPlan) and _favours(there, around)
+            for there, found in self._of_group.get(t, ())
+            if _favours(there, around)
         ]
         return max(scores, default=0.0)
 

@@ -18,8 +18,17 @@ from accelsim.simulator.network.batches import all_passes
 from accelsim.simulator.network.planning import Level, Piece, Planned
 from accelsim.simulator.time.bottleneck import shares
 from accelsim.simulator.time.event import event_times
-from accelsim.simulator.time.program import STORE, WEIGHT, Part, Program, Times, program_of, programs_apart
-from accelsim.simulator.time.recurrence import program_times
+from accelsim.simulator.time.program import (
+    STORE,
+    WEIGHT,
+    Part,
+    Program,
+    Times,
+    one_after_the_other,
+    program_of,
+    programs_apart,
+)
+from accelsim.simulator.time.recurrence import cycles_apart, program_times
 from accelsim.simulator.time.schedule import Schedule, untransformed
 
 TIMERS: dict[str, Callable[[Program], Times]] = {"event": event_times, "fast": program_times}
@@ -60,12 +69,11 @@ class _Run:
 
 def time_network(planned: Planned, machine: Machine, level: Level, engine: str) -> list[Timed]:
     """What each layer took, in the layers' order."""
-    together = _overlapped(planned, machine, level)
-    if together is None:
-        run = _one_by_one(planned, machine, TIMERS[engine])
+    found = _faster(planned, machine, level)
+    if found.times is None:
+        run = _one_by_one(planned, machine, found, engine)
     else:
-        whole, times = together
-        run = _together(whole, times if engine == "fast" else TIMERS[engine](whole))
+        run = _together(found.program, found.times if engine == "fast" else TIMERS[engine](found.program))
     rows: dict[int, Timed] = {}
     for t, group in enumerate(planned.groups):
         rows[group.head] = _timed(planned, t, run, machine)
@@ -99,51 +107,65 @@ def overlapped(planned: Planned, machine: Machine, level: Level) -> Program | No
 
     That is as the level says, or because it is faster.
     """
-    found = _overlapped(planned, machine, level)
-    return None if found is None else found[0]
+    found = _faster(planned, machine, level)
+    return None if found.times is None else found.program
 
 
-def _overlapped(planned: Planned, machine: Machine, level: Level) -> tuple[Program, Times] | None:
-    """``overlapped``, and when things are done in that program."""
-    if level == "fused":
-        return None
+@dataclass(frozen=True)
+class _Found:
+    """The faster program: of all parts and when things are done in it, or one part after the other and their cycles."""
+
+    program: Program
+    times: Times | None
+    cycles: Ints | None = None  # (parts,)
+
+
+def _faster(planned: Planned, machine: Machine, level: Level) -> _Found:
+    """The one program of all parts, unless one by one they are as the level says, or faster."""
     parts = planned.all_parts
+    if level == "fused":
+        apart = one_after_the_other(parts, machine)
+        return _Found(apart, None, cycles_apart(apart))
     whole = program_of(parts, machine)
     times = program_times(whole)
     lanes = np.add.reduceat(whole.compute, whole.first)
     if times.end <= int(np.maximum(lanes, whole.dma_cycles).sum()):
         # which one by one they cannot undercut
-        return whole, times
-    programs = programs_apart(parts, machine)
-    least = [_least_cycles(p) for p in programs]
-    one_by_one = sum(least)
-    for program, of_part in zip(programs, least, strict=True):  # only as many as decide it
-        if times.end <= one_by_one:
-            break
-        one_by_one += program_times(program).end - of_part
-    return (whole, times) if times.end <= one_by_one else None
+        return _Found(whole, times)
+    apart = one_after_the_other(parts, machine)
+    if times.end <= int(_least_cycles(apart).sum()):
+        return _Found(whole, times)
+    cycles = cycles_apart(apart)
+    return _Found(whole, times) if times.end <= int(cycles.sum()) else _Found(apart, None, cycles)
 
 
-def _least_cycles(p: Program) -> int:
-    """What a program of one part takes at least.
+def _least_cycles(p: Program) -> Ints:
+    """What each part of ``one_after_the_other`` takes at least: (parts,).
 
     From when the DMA can have loaded a step's tiles the lanes' cycles of that step and all behind
     it, and the last output's way out; from when the lanes can have finished a step the DMA's cycles
     for its store and all behind it; and all of the DMA's.
     """
     kind, step = np.divmod(p.order, len(p.compute))
+    part = p.part
     cycles = np.concatenate([p.loads, p.store[None]])[kind, step]
-    done = cycles.cumsum()
+    of_dma = p.dma_cycles
+    done = cycles.cumsum() - (of_dma.cumsum() - of_dma)[part[step]]  # in its part
     ready = np.zeros(len(p.compute), np.int64)
     for load in range(WEIGHT + 1):
         of_kind = kind == load
         ready[step[of_kind]] = np.maximum(ready[step[of_kind]], done[of_kind])
-    last = int(p.output[-1] * p.has_output_unit[-1] + p.store[-1])
-    lanes = int((ready + p.compute[::-1].cumsum()[::-1]).max()) + last
+    computed = p.compute.cumsum()
+    of_lanes = np.add.reduceat(p.compute, p.first)
+    computed -= (of_lanes.cumsum() - of_lanes)[part]
+    last = p.output[p.last] * p.has_output_unit[p.last] + p.store[p.last]
+    least = np.maximum.reduceat(ready + of_lanes[part] - computed + p.compute, p.first) + last
     stores = kind == STORE
-    computed = int(p.loads[: WEIGHT + 1, 0].sum()) + p.compute.cumsum()
-    stored = computed[step[stores]] + done[-1:] - done[stores] + cycles[stores]
-    return max(lanes, int(done[-1:].sum()), int(stored.max(initial=0)))
+    of_store = part[step[stores]]
+    first_loads = p.loads[: WEIGHT + 1, p.first].sum(axis=0)
+    stored = first_loads[of_store] + computed[step[stores]] + of_dma[of_store] - done[stores] + cycles[stores]
+    np.maximum.at(least, of_store, stored)
+    return np.asarray(np.maximum(least, of_dma))
 
 
 def _together(whole: Program, times: Times) -> _Run:
@@ -155,13 +177,18 @@ def _together(whole: Program, times: Times) -> _Run:
     )
 
 
-def _one_by_one(planned: Planned, machine: Machine, timer: Callable[[Program], Times]) -> _Run:
-    programs = programs_apart(planned.all_parts, machine)
+def _one_by_one(planned: Planned, machine: Machine, found: _Found, engine: str) -> _Run:
+    """The parts one after the other."""
+    apart = found.program
+    cycles = found.cycles
+    if cycles is None or engine != "fast":
+        programs = programs_apart(planned.all_parts, machine)
+        cycles = np.array([TIMERS[engine](p).end for p in programs])
     return _Run(
-        cycles=np.array([timer(p).end for p in programs]),
-        without_dram=np.array([program_times(_without_dram(p)).end for p in programs]),
-        dma=np.array([p.dma_cycles.sum() for p in programs]),
-        output=np.array([p.output.sum() for p in programs]),
+        cycles=cycles,
+        without_dram=cycles_apart(_without_dram(apart)),
+        dma=apart.dma_cycles,
+        output=np.add.reduceat(apart.output, apart.first),
     )
 
 

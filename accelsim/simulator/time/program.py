@@ -118,6 +118,11 @@ class Program:
         starts[self.first] = True
         return starts
 
+    @cached_property
+    def part(self) -> Ints:
+        """The part of each step: (steps,)."""
+        return np.asarray(np.cumsum(self.part_starts) - 1)
+
     def last_uses(self, starts: Flags) -> Flags:
         """Which steps are the last on the tile that a start begins; no tile outlives its part."""
         begins = starts | self.part_starts
@@ -158,11 +163,19 @@ def program_of(parts: Sequence[Part], machine: MachineDescription) -> Program:
     return _program(_requests(parts, APART), parts, machine, _waits(parts, first, lengths), one)
 
 
+def one_after_the_other(parts: Sequence[Part], machine: MachineDescription) -> Program:
+    """The programs of ``programs_apart`` as one, for ``recurrence.cycles_apart`` alone: no wait says where each ends.
+
+    The DMA's requests of a part stand behind all of the part before.
+    """
+    part = np.repeat(np.arange(len(parts)), [len(part.schedule) for part in parts])
+    return _program(_requests(parts, 0), parts, machine, Waits.none(part), part)
+
+
 def programs_apart(parts: Sequence[Part], machine: MachineDescription) -> list[Program]:
     """Each part as a program of its own, when everything that it reads is there."""
-    part = np.repeat(np.arange(len(parts)), [len(part.schedule) for part in parts])
-    whole = _program(_requests(parts, 0), parts, machine, Waits.none(part), part)
-    return [_cut(whole, steps, order) for steps, order in _by_run(whole.order, part)]
+    whole = one_after_the_other(parts, machine)
+    return [_cut(whole, steps, order) for steps, order in _by_run(whole.order, whole.part)]
 
 
 def _by_run(order: Ints, run: Ints) -> list[tuple[slice, Ints]]:
@@ -277,13 +290,17 @@ def _requests(parts: Sequence[Part], apart: int) -> tuple[Transfer, ...]:
 
     apart: bytes between the tensors of two parts.
     """
-    kinds: list[list[Transfer]] = [[], [], [], []]
-    for p, part in enumerate(parts):
-        schedule = part.schedule
-        of_part = (schedule.inputs, schedule.weights, part.operands, schedule.outputs)
-        for kind, transfer in zip(kinds, of_part, strict=True):
-            kind.append(replace(transfer, address=transfer.address + p * apart))
-    return tuple(Transfer.of_all(kind) for kind in kinds)
+    schedules = [part.schedule for part in parts]
+    kinds = (
+        [schedule.inputs for schedule in schedules],
+        [schedule.weights for schedule in schedules],
+        [part.operands for part in parts],
+        [schedule.outputs for schedule in schedules],
+    )
+    requests = (Transfer.of_all(kind) for kind in kinds)
+    _, lengths = _places(parts)
+    begins = np.repeat(np.arange(len(parts)) * apart, lengths)
+    return tuple(replace(kind, address=kind.address + begins) for kind in requests)
 
 
 def _waits(parts: Sequence[Part], first: Ints, lengths: Ints) -> Waits:

@@ -18,6 +18,17 @@ def program_times(p: Program) -> Times:
     return _Recurrence(p).run()
 
 
+def cycles_apart(p: Program) -> Ints:
+    """Cycles of each part of ``program.one_after_the_other`` by itself: (parts,).
+
+    No unit takes up a part before all of the part before is done.  So whatever a part finds
+    there is over when it starts, as if there had been nothing.
+    """
+    recurrence = _Recurrence(p, apart=True)
+    end = recurrence.run().end
+    return np.diff([*recurrence.starts, end])
+
+
 # Of a step: how far the DMA must have come; then whether it begins a part, loads inputs, loads
 # weights, transforms, begins an output tile; passes the inverse transform, is the last to use its
 # transformed inputs, its raw inputs, its weights, hands its output on, keeps it on the chip.
@@ -34,8 +45,11 @@ class _Recurrence:
     for.
     """
 
-    def __init__(self, p: Program) -> None:
+    def __init__(self, p: Program, apart: bool = False) -> None:
         self.p = p
+        # of parts apart, how far the DMA comes in the parts before each one, and when each one starts
+        self.before = _requests_before(p) if apart else None
+        self.starts: list[int] = []
         self.steps = len(p.compute)
         self.loaded = p.loaded.tolist()
         self.transform = p.transform.tolist()
@@ -97,6 +111,8 @@ class _Recurrence:
         for i, step in enumerate(self._steps()):
             needed, part_starts, loads_input, loads_weight, transform_starts, output_starts = step[:6]
             inverts, transformed_ends, input_ends, weight_ends, put_out, stays = step[6:]
+            if part_starts and self.before is not None:
+                computed = finished = self._start_apart(self.before[part + 1], finished)
             if self.position <= needed:
                 self.advance(needed)
             if part_starts:
@@ -197,6 +213,17 @@ class _Recurrence:
             self.freed_sums.append(self.put_out)
         return self.put_out
 
+    def _start_apart(self, requests: int, finished: int) -> int:
+        """When a part starts that waits for all of the parts before: every unit is free from then on.
+
+        requests: of the DMA in those parts.
+        """
+        self.advance(requests - 1)
+        start = max(self.dma, finished)
+        self.starts.append(start)
+        self.dma = self.transformed = self.put_out = start
+        return start
+
     def _may_start(self, part: int) -> int:
         """When a part's units may start.
 
@@ -217,6 +244,13 @@ def _requests(p: Program) -> Iterator[tuple[int, int, int, int]]:
     cycles = np.concatenate([p.loads, p.store[None]]).ravel()[p.order]
     waits = np.where(kind == WEIGHT, p.waits.weights[step], p.waits.inputs[step])
     return zip(kind.tolist(), step.tolist(), cycles.tolist(), waits.tolist(), strict=True)
+
+
+def _requests_before(p: Program) -> list[int]:
+    """How many of the DMA's requests are of the parts before each one."""
+    of_parts = np.bincount(p.part[p.order % len(p.compute)], minlength=len(p.first))
+    found: list[int] = (np.cumsum(of_parts) - of_parts).tolist()
+    return found
 
 
 def _needed_positions(p: Program, output_tile: list[int]) -> Ints:

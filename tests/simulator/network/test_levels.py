@@ -16,13 +16,13 @@ from accelsim.simulator.network.batches import passes_to_try
 from accelsim.simulator.network.groups import groups_of
 from accelsim.simulator.network.places import DRAM
 from accelsim.simulator.network.planning import LEVELS, plan_network
-from accelsim.simulator.network.timing import time_network
+from accelsim.simulator.network.timing import _least_cycles, _without_dram, time_network
 from accelsim.simulator.pricing import Pricing
 from accelsim.simulator.result import COUNT_COLUMNS, ENERGY_COLUMNS
 from accelsim.simulator.run import _as_network, run
 from accelsim.simulator.time.event import event_times
-from accelsim.simulator.time.program import Part, program_of
-from accelsim.simulator.time.recurrence import program_times
+from accelsim.simulator.time.program import Part, one_after_the_other, program_of, programs_apart
+from accelsim.simulator.time.recurrence import cycles_apart, program_times
 from accelsim.workload import LayerWork, layer_works
 from tests.laws import ALL, LEAST, law
 
@@ -71,6 +71,20 @@ def test_engines_agree_on_programs_with_any_waits(
     assert fast.computed.tolist() == event.computed.tolist()
     assert fast.finished.tolist() == event.finished.tolist()
     assert fast.end == event.end
+
+
+@law(60)
+@given(networks(pooled_fans=True), any_machines(), st.booleans())
+def test_parts_one_after_the_other_take_what_each_takes_by_itself(
+    works: tuple[LayerWork, ...], machine: AnyMachine, without_dram: bool
+) -> None:
+    parts = where_it_fits(lambda: plan_network(works, machine, "resident")).parts
+    whole, apart = one_after_the_other(parts, machine), programs_apart(parts, machine)
+    if without_dram:
+        whole, *apart = map(_without_dram, (whole, *apart))
+    cycles = cycles_apart(whole).tolist()
+    assert cycles == [event_times(p).end for p in apart]
+    assert all(least <= took for least, took in zip(_least_cycles(whole).tolist(), cycles, strict=True))
 
 
 def some_parts(works: tuple[LayerWork, ...], machine: AnyMachine, data: st.DataObject) -> list[Part]:
