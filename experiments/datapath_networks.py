@@ -31,7 +31,8 @@ DENSE = {
     "resnet18-dense": ("resnet18-folded", "resnet18_imagenet_fp16.safetensors"),
     "vdsr-dense": ("vdsr", "vdsr.npz"),
 }
-CROP = 96  # pixels a side of a picture's middle
+CROP = 228  # pixels a side of a picture's middle: the shortest side of all 19
+SMALL = 48  # of a training picture's
 FEW, LARGE = 32, 64  # pictures, and images of ImageNet, that scales are found on
 
 
@@ -82,7 +83,7 @@ def _classifier(model: DualModel) -> Problem:
 def _super_resolver(model: DualModel) -> Problem:
     """On the middles of Set5's and Set14's pictures, enlarged threefold; scales from those of training images."""
     folder = resolve(PICTURES.path)
-    training, _ = _middles(photographs(PICTURES, folder, ("train91",)), CROP // 2)
+    training, _ = _middles(photographs(PICTURES, folder, ("train91",)), SMALL)
     pixels, targets = _middles(photographs(PICTURES, folder), CROP)
     graph: Graph = model.network.graph.with_input_shape((CROP, CROP, 1))
     sized = replace(model, network=Network(graph, model.network.arrays))
