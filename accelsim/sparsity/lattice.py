@@ -24,6 +24,7 @@ from accelsim.threads import on_all_cores
 
 SWEEPS = 5
 SPAN = 64
+NUDGES = (1e-13, 1e-11, 1e-9, 1e-7)  # of a diagonal: bases of large numbers are nearly dependent
 
 
 def nearest_point(A: Reals, b: Reals, price: float = 0.0) -> Reals:
@@ -202,13 +203,18 @@ def _moves(lattice: Lattice, bits: BitPrice, slope: Reals, z: Reals, here: slice
 def _factor(A: Reals) -> Reals:
     """L of A = L L^T in the lower triangle, rows contiguous; above it anything.
 
-    Raises ValueError if A is not positive definite.
+    Where rounding alone keeps a float64 A from being positive definite, its diagonal grows by the least of ``NUDGES``
+    that mends it.  Raises ValueError if none does.
     """
     fault = 1
     if A.dtype == np.float32:
         U, fault = linalg.lapack.spotrf(A.T, lower=0, clean=0)
     if fault:  # inputs much alike: float32 loses the smallest pivots
         U, fault = linalg.lapack.dpotrf(A.T.astype(np.float64), lower=0, clean=0)
+    for share in NUDGES if fault and A.dtype == np.float64 else ():
+        U, fault = linalg.lapack.dpotrf(A.T + share * np.diag(np.diagonal(A)), lower=0, clean=0)
+        if not fault:
+            break
     if fault:
         raise ValueError("the moments of a layer's inputs are not positive definite")
     return np.asarray(U.T)

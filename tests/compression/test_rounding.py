@@ -55,6 +55,18 @@ def test_the_point_found_is_close_to_the_best_of_all(seed: int, d: int) -> None:
     assert found.sum() <= 2.0 * best.sum() + 1e-9
 
 
+def test_directions_that_float64_loses_stop_no_rounding() -> None:
+    """Vectors of large whole numbers that nearly depend on each other: A is positive definite by mathematics alone."""
+    M = np.array([[1e9, 1e9 + 1], [1e9 - 1, 1e9]])  # of determinant 1
+    A = (M.T @ M)[None]
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(A)
+    wanted = M @ np.array([3.0, -2.0])
+    z = nearest_point(A, (M.T @ wanted)[None])
+    np.testing.assert_array_equal(z, np.rint(z))
+    assert np.square(M @ z[0] - wanted).sum() <= np.square(wanted).sum()  # of no steps at all
+
+
 def test_equal_independent_inputs_round_to_the_nearest() -> None:
     b = np.random.default_rng(0).uniform(-9, 9, (4, 7))
     np.testing.assert_array_equal(nearest_point(np.tile(2 * np.eye(7), (4, 1, 1)), 2 * b), np.rint(b))

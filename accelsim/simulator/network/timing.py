@@ -79,10 +79,10 @@ def time_network(planned: Planned, machine: Machine, level: Level, engine: str) 
         rows[group.head] = _timed(planned, t, run, machine)
         for rider in group.riders:
             rows[rider] = _riding(planned, t, rider, machine)
-    found: dict[int, Timed] = {}
+    whole: dict[int, Timed] = {}
     for i, layer in enumerate(planned.origin):
-        found[layer] = _both(found[layer], rows[i]) if layer in found else rows[i]
-    return [found[i] for i in range(len(planned.layers))]
+        whole[layer] = _both(whole[layer], rows[i]) if layer in whole else rows[i]
+    return [whole[i] for i in range(len(planned.layers))]
 
 
 def _both(one: Timed, other: Timed) -> Timed:
