@@ -28,7 +28,7 @@ def up(a: int, b: int) -> int:
 
 def scale_sim(dataflow: str, P: int, K: int, M: int, H: int, W: int) -> int:
     if dataflow == "output_stationary":
-        return up(P, H) * up(M, W) * (K + H + W - 2) - 1
+        return up(P, H) * up(M, W) * (K + H + W - 2) - (H * W > 1)  # one lane takes a cycle for each of its MACs
     if dataflow == "weight_stationary":
         return up(K, H) * up(M, W) * (P + 2 * H + W - 2) - 1
     return up(K, H) * up(P, W) * (M + 2 * H + W - 2) - 1
@@ -83,8 +83,18 @@ def test_groups_and_images(groups: int, H: int, W: int, batch: int) -> None:
     work = layer(8, 16, 7, 3, groups=groups, batch=batch)
     array = {"pe_array__rows": H, "pe_array__cols": W, "pe_array__feed": "systolic"}
     total = run([work], spatial(**array, **IDEAL), engine="fast").total
-    one = scale_sim("output_stationary", 49 * batch, 9 * 16 // groups, 8 // groups, H, W) + 1
-    assert total["cycles"] == groups * one - 1
+    from_zero = H * W > 1
+    one = scale_sim("output_stationary", 49 * batch, 9 * 16 // groups, 8 // groups, H, W) + from_zero
+    assert total["cycles"] == groups * one - from_zero
+
+
+def test_one_systolic_lane_takes_a_cycle_for_each_multiply() -> None:
+    """SCALE-Sim counts to the last cycle, from 0: of one lane that would be fewer cycles than multiplies."""
+    array = {"pe_array__rows": 1, "pe_array__cols": 1, "pe_array__feed": "systolic"}
+    for channels, size in ((1, 1), (3, 1), (3, 4)):
+        total = run([layer(2, channels, size, 1, padding=0)], spatial(**array, **IDEAL), engine="fast").total
+        assert total["cycles"] == 2 * channels * size**2
+        assert total["utilization"] == 1
 
 
 def test_rows_of_a_systolic_array_inject_their_operands_each_by_itself() -> None:

@@ -17,8 +17,8 @@ Input-stationary broadcast arrays are not part of the register-transfer model: t
 here.
 
 ``systolic`` feeds add H + W - 2 cycles to each fold of an H x W array where it holds outputs and 2
-H + W - 2 where it holds weights or inputs, less one cycle a layer (the closed forms of SCALE-Sim
-3); a ``mesh`` adds rows used + columns used + 3 to each fold (STONNE's output-stationary mesh).
+H + W - 2 where it holds weights or inputs, less one of these cycles a layer (the closed forms of
+SCALE-Sim 3); a ``mesh`` adds rows used + columns used + 3 to each fold (STONNE's output-stationary mesh).
 """
 
 from dataclasses import dataclass

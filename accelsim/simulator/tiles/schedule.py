@@ -206,7 +206,8 @@ def _compute_cycles(mode: Mode, tiling: Tiling, steps: Steps, barriers: Ints) ->
     )
     compute = np.asarray(rounds * cycles + fill)
     if mode.lanes.feed == "systolic":
-        compute[-1] -= 1  # the closed forms count from cycle 0
+        # The closed forms count from cycle 0; an array of one lane neither fills nor drains.
+        compute[-1] -= min(1, int(np.broadcast_to(fill, compute.shape)[-1]))
     return compute
 
 
