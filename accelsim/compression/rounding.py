@@ -17,6 +17,7 @@ import numpy as np
 from accelsim.arrays import Array, Flags, Levels
 from accelsim.compression.quantize import Quantized, winograd_threshold
 from accelsim.dual.quantizer import Quantizer, plain_codebook
+from accelsim.errors import NumericalError
 from accelsim.network.graph import Network
 from accelsim.sparsity.joint import JointRegularizer
 from accelsim.sparsity.moments import Moments, Sample, bias_of
@@ -85,6 +86,7 @@ def fitted(
 
     network: before quantization.  images: (N, H, W, C) float32, preprocessed.  price:
     as for ``accelsim.sparsity.lattice.nearest_point``.  Layers with groups stay as they are.
+    Raises NumericalError if a layer's inputs are so much alike that no weights can be found.
     """
     rounded = rounded or Rounded()
     indices = {**quantized.indices, **rounded.indices}
@@ -99,7 +101,10 @@ def fitted(
         K, C = w.shape[:2]
         bases = whole_bases(w.reshape(K, C, -1, 1) == 0, *zeros.get(layer, (None, None)))
         bases = bases.reshape(K, C, *bases.shape[1:])
-        n = whole_weights(moments, w.reshape(K, C, -1), whole.cells[name], bases, price)
+        try:
+            n = whole_weights(moments, w.reshape(K, C, -1), whole.cells[name], bases, price)
+        except NumericalError as error:
+            raise NumericalError(f"layer {layer}: {error}") from None
         indices[name] = n.reshape(w.shape)
         found = whole.decode(name, n).transpose(2, 1, 0)
         rounded.add(layer, indices[name], bias_of(moments, found) if f"{layer}.bias" in start else None)

@@ -16,6 +16,7 @@ from accelsim.threads import ahead, cores
 
 # of a layer's values: float32 has no room for sums of squares of squares of larger ones
 LARGEST = 1e9
+STEADY = 10  # squared means of a layer's inputs over their variances, from which on float32 loses too much
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,22 @@ def _moments_of(node: Node, inputs: list[Array], target: list[Array], sample: Sa
     rng = np.random.default_rng(sample.seed)
     layer = node.layer
     where = [_positions(y, sample.positions, rng) for y in target] if isinstance(layer, Conv) else []
+    biased = bool(getattr(layer, "bias", False))
+
+    def rows_of(i: int) -> tuple[Array, Array]:
+        """The rows of X and Y of one chunk."""
+        if isinstance(layer, Conv):
+            return _windows(inputs[i], target[i], layer, where[i])
+        return inputs[i], target[i]
+
+    near = _near_the_means(*rows_of(0)) if biased and inputs else None
 
     def sums(i: int) -> tuple[tuple[Array, ...], float, int]:
         """H, B and sums of X and Y, the energy and the rows of one chunk."""
-        X = inputs[i]
-        Y = target[i]
-        if isinstance(layer, Conv):
-            X, Y = _windows(X, Y, layer, where[i])
+        X, Y = rows_of(i)
+        if near is not None:
+            X = X - near[0]
+            Y = Y - near[1]
         return (X.T @ X, X.T @ Y, X.sum(axis=0), Y.sum(axis=0)), float(np.vdot(Y, Y)), len(X)
 
     totals: tuple[Array, ...] | None = None
@@ -92,11 +102,25 @@ def _moments_of(node: Node, inputs: list[Array], target: list[Array], sample: Sa
     x_mean = x_sum / n
     y_mean = y_sum / n
     energy = energy / rows
-    if getattr(layer, "bias", False):
+    if biased:
         H -= np.outer(x_mean, x_mean)
         B -= np.outer(x_mean, y_mean)
         energy -= float(np.vdot(y_mean, y_mean))
+    if near is not None:
+        x_mean = x_mean + near[0]
+        y_mean = y_mean + near[1]
     return Moments(H=H, B=B, energy=energy, x=x_mean, y=y_mean, rows=rows)
+
+
+def _near_the_means(X: Array, Y: Array) -> tuple[Array, Array] | None:
+    """What is taken off all rows of X and Y before their products, (n,) and (K,), if it has to be.
+
+    Off the products of ``STEADY`` rows the squared means take nearly all that float32 holds.
+    """
+    x_mean = X.mean(axis=0)
+    if np.square(x_mean).mean() <= STEADY * X.var(axis=0).mean():
+        return None
+    return x_mean, Y.mean(axis=0)
 
 
 def _positions(y: Array, positions: int, rng: np.random.Generator) -> Ints:

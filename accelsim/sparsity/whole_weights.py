@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelsim.arrays import Array, Floats, Ints, Levels
+from accelsim.errors import NumericalError
 from accelsim.sparsity.bitprice import Reals, RunningCounts
 from accelsim.sparsity.lattice import Lattice, factored, nearest
 from accelsim.sparsity.moments import Moments
@@ -47,7 +48,10 @@ def whole_weights(
 def whole_by_cell(
     moments: Moments, w: Array, cells: Sequence[float], bases: Floats, price: float = 0.0
 ) -> list[Levels]:
-    """As ``whole_weights``, for several cells, whose lattices are factored once."""
+    """As ``whole_weights``, for several cells, whose lattices are factored once.
+
+    Raises NumericalError if the moments leave no lattice to search.
+    """
     K, C, taps = w.shape
     H = _channels_first(moments.H, C, taps)
     H = _channels_first(H.T, C, taps)
@@ -64,7 +68,11 @@ def whole_by_cell(
         try:
             return _lattice(some, H, B[:, block])
         except ValueError:  # vectors so long that float32 loses the smallest pivots
+            pass
+        try:
             return _lattice(some, H.astype(np.float64), B[:, block].astype(np.float64))
+        except ValueError as error:
+            raise NumericalError(f"{error}; expected inputs that differ more, or no `fit`") from None
 
     blocks = list(_blocks([len(own.weight) for own in vectors]))
     for block, (lattice, b) in zip(blocks, ahead(lattice_of, blocks), strict=True):
