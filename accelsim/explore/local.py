@@ -5,13 +5,12 @@ second worker does not survive either is reported as crashed.
 """
 
 import contextlib
-import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Generator, Iterable
 
+from accelsim.explore.child import started
 from accelsim.explore.evaluate import Outcome, Task, evaluate
 from accelsim.given import whole_number
 from accelsim.threads import cores
@@ -114,14 +113,7 @@ class _Worker(threading.Thread):
             if self._stopped:
                 return None
             if self._process is None:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "accelsim.explore.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    encoding="utf-8",
-                    env={**os.environ, **_ONE_THREAD},
-                    process_group=0,  # Ctrl-C is for the sweep, also while the worker is still being read
-                )
+                self._process = started("accelsim.explore.worker", _ONE_THREAD)
             return self._process
 
     def _end(self) -> int:

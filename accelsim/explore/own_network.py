@@ -23,7 +23,7 @@ from accelsim.dual.deploy import spatial_densities, winograd_model
 from accelsim.dual.file import read_dual
 from accelsim.dual.model import DualModel
 from accelsim.errors import InputError
-from accelsim.explore.points import LARGE, Answer, Job, side_by_side
+from accelsim.explore.points import LARGE, Answer, Given, Job, side_by_side
 from accelsim.files import DUAL, alone_in, check_output, read_bytes, write_bytes, write_text
 from accelsim.network import Network
 from accelsim.results_folder import EXPLORATION, check_kind
@@ -106,28 +106,19 @@ def explore_network(
     network = network_of(source, wishes, say)
     pictures = read_pictures(network, asked, say)
     with alone_in(folder, "another exploration"):
-        return _made_of(network, pictures, source, wishes, folder, asked, say, show)
+        return _made_of(Given(source, wishes, asked), network, pictures, folder, say, show)
 
 
-def _made_of(
-    network: Network,
-    pictures: Pictures,
-    source: Path,
-    wishes: Wishes,
-    folder: Path,
-    asked: Asked,
-    say: Say,
-    show: Show,
-) -> list[Made]:
+def _made_of(given: Given, network: Network, pictures: Pictures, folder: Path, say: Say, show: Show) -> list[Made]:
     """The files of a network in a folder, each on all machines."""
     say(f"{DENSE}: the network as it is, 8 bits a weight")
-    dense = _dense(network, folder, asked)
+    dense = _dense(network, folder, given.asked)
     figures = compare(network, dense, pictures)
     apart = len(pictures.apart)
     found = [_made(DENSE, dense, figures, apart, say)]
     awaited = len(BUDGETS)
     show(found, awaited)
-    with closing(_sparse_files(network, pictures, source, wishes, asked, folder, say)) as files:
+    with closing(_sparse_files(given, network, pictures, folder, say)) as files:
         for name, model in files:
             awaited -= 1
             if model is not None:
@@ -145,13 +136,7 @@ def _made_of(
 
 
 def _sparse_files(
-    network: Network,
-    pictures: Pictures,
-    source: Path,
-    wishes: Wishes,
-    asked: Asked,
-    folder: Path,
-    say: Say,
+    given: Given, network: Network, pictures: Pictures, folder: Path, say: Say
 ) -> Generator[tuple[str, DualModel | None], None, None]:
     """The file of each of ``BUDGETS`` and its name; None where the budgets cannot be kept.
 
@@ -159,12 +144,12 @@ def _sparse_files(
     much of each waits on one thread.
     """
     work = folder / WORK
-    sparsifier = sparsifier_of(network, pictures, source, asked.tile, work, say)
+    sparsifier = sparsifier_of(network, pictures, given.source, given.asked.tile, work, say)
     jobs = [
-        Job(_name(ratio), source, wishes, asked, work, folder / f"{_name(ratio)}.dual", ratio, cost_reduction)
+        Job(_name(ratio), given, work, folder / f"{_name(ratio)}.dual", ratio, cost_reduction)
         for ratio, cost_reduction in BUDGETS
     ]
-    there = {job.name: _there(job.out, network, asked) for job in jobs}
+    there = {job.name: _there(job.out, network, given.asked) for job in jobs}
     apart: list[Job] = []
     missing = [job for job in jobs if there[job.name] is None]
     if min(cores(), len(missing)) > 1 and sum(array.size for array in network.arrays.values()) >= LARGE:

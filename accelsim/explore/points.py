@@ -6,7 +6,6 @@ A job in on standard input; out on standard output, a line of JSON each, what it
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -21,23 +20,31 @@ from pydantic import TypeAdapter
 from accelsim.compression.importing import Wishes
 from accelsim.compression.sparsified import Asked, network_of, read_pictures, sparse_point, sparsifier_of
 from accelsim.errors import InputError, NumericalError
+from accelsim.explore.child import answers, started
 from accelsim.files import write_bytes
 
 LARGE = 1 << 20  # weights: fewer are rounded sooner than a process has started
 
 
 @dataclass(frozen=True)
-class Job:
-    """One file to be made.
+class Given:
+    """A network and pictures, as the user named them."""
 
-    name: of the file, for people.  source, wishes, asked: the network and the pictures, as the user named them.
-    work: where the prices of its layers lie.  ratio, cost_reduction: as in ``sparse_point``.
-    """
-
-    name: str
     source: Path
     wishes: Wishes
     asked: Asked
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to be made.
+
+    name: of the file, for people.  work: where the prices of its layers lie.  ratio, cost_reduction: as in
+    ``sparse_point``.
+    """
+
+    name: str
+    given: Given
     work: Path
     out: Path
     ratio: float
@@ -67,7 +74,10 @@ def side_by_side(jobs: Sequence[Job], workers: int, say: Callable[[str], None]) 
 
     def run(job: Job) -> Answer:
         answer = Answer()
-        with suppress(BrokenPipeError, json.JSONDecodeError), _process() as process:  # killed, perhaps within a line
+        with (
+            suppress(BrokenPipeError, json.JSONDecodeError),
+            started("accelsim.explore.points") as process,
+        ):  # killed, perhaps within a line
             running.append(process)
             assert process.stdin is not None
             assert process.stdout is not None
@@ -94,37 +104,26 @@ def side_by_side(jobs: Sequence[Job], workers: int, say: Callable[[str], None]) 
                 process.kill()
 
 
-def _process() -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "accelsim.explore.points"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        process_group=0,  # Ctrl-C is for the exploration
-    )
-
-
 def make(job: Job, say: Callable[[str], None]) -> None:
     """Write the file of a job.
 
     Raises InputError if its budgets cannot be kept.
     """
     say(job.wish)
-    network = network_of(job.source, job.wishes, _nothing)
-    pictures = read_pictures(network, job.asked, _nothing)
-    sparsifier = sparsifier_of(network, pictures, job.source, job.asked.tile, job.work, say)
+    given = job.given
+    network = network_of(given.source, given.wishes, _nothing)
+    pictures = read_pictures(network, given.asked, _nothing)
+    sparsifier = sparsifier_of(network, pictures, given.source, given.asked.tile, job.work, say)
     write_bytes(job.out, sparse_point(sparsifier, job.ratio, job.cost_reduction).sparse.content)
 
 
 def main() -> None:
     """Do one job, and end where whoever asked for it does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
+    out = answers()
 
     def tell(message: dict[str, object]) -> None:
-        answers.write(json.dumps(message) + "\n")
-        answers.flush()
+        out.write(json.dumps(message) + "\n")
+        out.flush()
 
     job = _JOB.validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with, args=(sys.stdin.fileno(),), daemon=True).start()
